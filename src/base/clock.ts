@@ -1,0 +1,53 @@
+import { asInstant, type Instant } from "./units.ts";
+
+/** Where time comes from. The simulator brings its own. */
+export interface Clock {
+  /** Microseconds since some fixed point of this boot; never goes back, shared by all processes of the host. */
+  nowUs(): number;
+  /** What `nowUs` last said: for what needs no better, at no cost. */
+  readonly lastUs: number;
+  /** Seconds and nanoseconds of civil time, for file timestamps only. */
+  civil(): { seconds: number; nanoseconds: number };
+}
+
+/** CLOCK_MONOTONIC, and CLOCK_REALTIME for `civil`. The only place that reads the time. */
+export function systemClock(): Clock & { lastUs: number } {
+  const originUs = Number(process.hrtime.bigint() / 1000n) - performance.now() * 1000;
+  return {
+    lastUs: originUs,
+    nowUs() {
+      this.lastUs = originUs + performance.now() * 1000;
+      return this.lastUs;
+    },
+    civil: () => {
+      const now = performance.timeOrigin + performance.now();
+      const drift = Date.now() - now; // the civil clock may have been set since the start
+      const ms = Math.abs(drift) > 1 ? Date.now() : now;
+      const seconds = Math.floor(ms / 1000);
+      return { seconds, nanoseconds: Math.floor((ms - seconds * 1000) * 1e6) };
+    },
+  };
+}
+
+/** Hands out instants that are the clock's time and yet strictly increasing, so that they order events too. */
+export class Ticker {
+  private last = 0;
+
+  private readonly clock: Clock;
+
+  constructor(clock: Clock) {
+    this.clock = clock;
+  }
+
+  /** The clock's last reading, or just after the tick before. */
+  tick(): Instant {
+    const now = this.clock.lastUs;
+    this.last = now > this.last ? now : this.last + 1 / 1024;
+    return asInstant(this.last);
+  }
+
+  /** Makes every later tick come after `instant`: a slab may hold ticks of an earlier engine. */
+  startAfter(instant: Instant): void {
+    if (instant > this.last) this.last = instant;
+  }
+}

@@ -1,0 +1,95 @@
+/** Every limit of the program in one place, with its unit and reason; their relations are asserted at load. */
+import { assert } from "./assert.ts";
+import { BLOCK_BYTES } from "./units.ts";
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
+
+/** Largest FUSE request payload, bytes: the kernel's default ceiling (`max_pages_limit` 256); more did not pay when measured. */
+export const REQUEST_BYTES_MAX = 1 * MiB;
+/** Pages in the largest request. */
+export const REQUEST_PAGES_MAX = REQUEST_BYTES_MAX / BLOCK_BYTES;
+/** Frames that must be free before a request can be read: the largest payload, and one more when it straddles blocks. */
+export const LANDING_FRAMES = REQUEST_PAGES_MAX + 1;
+/** Background requests that the kernel keeps in flight: several guests at queue depth 64. */
+export const BACKGROUND_REQUESTS_MAX = 512;
+/** Above this many the kernel calls the mount congested. */
+export const BACKGROUND_REQUESTS_CONGESTED = 384;
+
+/** Cache size in bytes: the smallest holds the landing window four times over. */
+export const CACHE_BYTES_MIN = 8 * MiB;
+export const CACHE_BYTES_DEFAULT = 1 * GiB;
+/** Most memory that payloads pass through with `--cache off`. */
+export const THROUGH_BYTES_MAX = 64 * MiB;
+/** 2^24 frames of 4 KiB. */
+export const CACHE_BYTES_MAX = 64 * GiB;
+
+/** Inode records that one slab can hold: bounds its metadata. Beyond it, look-ups fail with ENFILE. */
+export const INODES_MAX = 2 ** 20;
+/** Inode records made usable at a time. */
+export const INODE_CHUNK = 4096;
+/** Longest file name, bytes (NAME_MAX). */
+export const NAME_BYTES_MAX = 255;
+/** Most bytes of metadata that a frame may cost, in the slab and in the engine's own memory together. */
+export const FRAME_METADATA_BYTES_MAX = 64;
+
+/** Share of the frames that dirty data may take before writers wait (`--dirty-limit`). */
+export const DIRTY_LIMIT_DEFAULT = 0.8;
+/** Share of the dirty limit at which the background writer starts. */
+export const WRITEBACK_START = 0.5;
+/** Share of the dirty limit at which writers begin to be delayed: above the start, so that a keeping-up device delays nobody. */
+export const DELAY_START = 0.7;
+/** Longest delay of one write by the dirty curve, microseconds (ZFS: zfs_delay_max_ns). */
+export const DELAY_US_MAX = 100_000;
+
+/** Largest home I/O, bytes. */
+export const RUN_BYTES_MAX = 1 * MiB;
+export const RUN_FRAMES_MAX = RUN_BYTES_MAX / BLOCK_BYTES;
+/** Home writes in flight at once. */
+export const HOME_WRITES_MAX = 16;
+/** The same while guests wait for home reads. */
+export const HOME_WRITES_BESIDE_READS = 2;
+/** Frames written home but not yet flushed, as a share of all frames, at which a flush is begun. */
+export const UNFLUSHED_SHARE = 0.125;
+/** The same while writers are delayed, as seconds of the device's measured rate. */
+export const UNFLUSHED_SECONDS = 0.1;
+/** Retry of a failed home write, microseconds: the first wait, doubled up to the last. */
+export const RETRY_US_FIRST = 100_000;
+export const RETRY_US_LAST = 10_000_000;
+
+/** Seconds for which the kernel may use attributes and names without asking: long enough for `ls -l`, short enough that changes made beneath the mount show soon. */
+export const ATTR_TIMEOUT_S = 1;
+export const ENTRY_TIMEOUT_S = 1;
+/** Descriptors of backing directories kept. */
+export const OPEN_DIRECTORIES_MAX = 256;
+/** Directories opened on the way to a deep one that are kept: far fewer than OPEN_DIRECTORIES_MAX, so that a walk closes none that its caller uses. */
+export const WALK_KEPT_MAX = 16;
+/** Listings under way that are kept open between two READDIR. */
+export const LISTINGS_MAX = 64;
+
+/** Free bytes of the backing filesystem below which each write is allocated before it is answered. */
+export const SPACE_MARGIN_BYTES = 256 * MiB;
+/** How long the filesystem counts as short of room before it is asked again, microseconds. */
+export const SPACE_RECHECK_US = 100_000;
+/** Share of the dirty limit that an image with failing home writes may take; beyond, its writes get the error. */
+export const FAILING_SHARE = 0.25;
+
+/** Buffers for home reads of up to 64 KiB and of up to 1 MiB: 41 MiB in all, touched only when used. */
+export const READ_BUFFERS_SMALL = 256;
+export const READ_BUFFERS_LARGE = 24;
+
+/** Open backing files kept, beside those with dirty data. */
+export const OPEN_FILES_MAX = 512;
+/** Memory that must stay available beside the slab, bytes: keeper and engine themselves, and the host's own needs. */
+export const MEMORY_SPARE_BYTES = 256 * MiB;
+/** Deaths of the engine in a row without a request served before the keeper gives up. */
+export const ENGINE_DEATHS_MAX = 5;
+
+assert(WRITEBACK_START < DELAY_START && DELAY_START < 1, "the writer must start before writers are delayed");
+assert(
+  LANDING_FRAMES * 4 * BLOCK_BYTES <= CACHE_BYTES_MIN,
+  "the landing window must be a small part of the smallest cache",
+);
+assert(WALK_KEPT_MAX * 4 < OPEN_DIRECTORIES_MAX, "a walk must not close the descriptor of the walk before it");
+assert(BACKGROUND_REQUESTS_CONGESTED < BACKGROUND_REQUESTS_MAX, "congestion comes before the limit");
