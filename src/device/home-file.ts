@@ -1,0 +1,165 @@
+/**
+ * The backing file of one image: a descriptor with O_DIRECT where the filesystem has it, so that nothing is cached twice,
+ * and a buffered one for what O_DIRECT cannot write (tails and odd bytes).
+ */
+import { fstatSync } from "node:fs";
+import { E } from "../base/errno.ts";
+import { type InodeSlot, SECTOR_BYTES } from "../base/units.ts";
+import { FALLOC, O } from "../sys/constants.ts";
+import * as libc from "../sys/libc.ts";
+import { Stat } from "../sys/stat.ts";
+import { setModificationTime } from "../sys/times.ts";
+
+const AT_EMPTY_PATH = 0x1000;
+const STATX_DIOALIGN = 0x2000;
+const DIO_OFFSET_ALIGN_AT = 0x9c;
+const STATX_MASK_AT = 0;
+const STATFS_BSIZE_AT = 8;
+const STATFS_BAVAIL_AT = 32;
+
+/** Opens the file anew with `extraFlags`; a descriptor or a negated error number. */
+type OpenFile = (extraFlags: number) => number;
+
+/** What a look at a backing file shows. */
+export interface Look {
+  /** Bytes. */
+  size: number;
+  /** Time of the last modification in milliseconds, to be compared only. */
+  modifiedMs: number;
+}
+
+/** What the data side asks of a backing file beside `Io`; none of it waits for the device. */
+export interface HomeFile {
+  /** The descriptor for any I/O, and for all that names the whole file. */
+  readonly buffered: number;
+  /** Bytes of the file when it was opened. */
+  readonly size: number;
+  /** Bytes that the filesystem has allocated to it. */
+  readonly allocated: number;
+  /** Descriptors to close, the buffered one last. */
+  readonly descriptors: number[];
+  /** The descriptor for I/O of `length` bytes at `offset`. */
+  fdFor(offset: number, length: number): number;
+  isDirect(fd: number): boolean;
+  /** The filesystem took the flag and refuses the I/O (EINVAL): use the page cache from now on. */
+  giveUpDirect(): void;
+  /** lseek(2) with SEEK_DATA or SEEK_HOLE: an offset, or a negated error number. */
+  seek(offset: number, whence: number): number;
+  /** Allocates room without changing size or bytes; 0 or a negated error number. */
+  reserve(offset: number, length: number): number;
+  setModificationTime(seconds: number, nanoseconds: number): number;
+  /** Undefined: the filesystem tells nothing any more (XFS that has shut down answers fstat with EIO). */
+  look(): Look | undefined;
+}
+
+/** The backing filesystem. */
+export interface Home {
+  /** Opens the backing file of `slot`; a negated error number if that fails. */
+  open(slot: InodeSlot): HomeFile | number;
+  /** Bytes that are free in it for anybody; 0 if it cannot tell. */
+  freeBytes(): number;
+}
+
+/** The real one: `openHome` opens descriptors, `fd` is one of the backing directory. */
+export class HomeDirectory implements Home {
+  private readonly fd: number;
+  private readonly openHome: (slot: InodeSlot, extraFlags: number) => number;
+  private readonly statfs = Buffer.alloc(128);
+
+  constructor(fd: number, openHome: (slot: InodeSlot, extraFlags: number) => number) {
+    this.fd = fd;
+    this.openHome = openHome;
+  }
+
+  open(slot: InodeSlot): HomeFile | number {
+    return BackingFile.open((flags) => this.openHome(slot, flags));
+  }
+
+  freeBytes(): number {
+    if (libc.fstatfs(this.fd, this.statfs) < 0) return 0;
+    return Number(this.statfs.readBigUInt64LE(STATFS_BSIZE_AT)) * Number(this.statfs.readBigUInt64LE(STATFS_BAVAIL_AT));
+  }
+}
+
+class BackingFile implements HomeFile {
+  readonly buffered: number;
+  readonly size: number;
+  /** Offsets and lengths of direct I/O are multiples of this; bytes. */
+  private readonly alignment: number;
+  private readonly directFd: number;
+  private useDirect: boolean;
+
+  private constructor(buffered: number, size: number, direct: number, alignment: number) {
+    this.buffered = buffered;
+    this.size = size;
+    this.directFd = direct;
+    this.useDirect = direct >= 0;
+    this.alignment = alignment;
+  }
+
+  /** A file, or a negated error number. */
+  static open(open: OpenFile): BackingFile | number {
+    const buffered = open(0);
+    if (buffered < 0) return buffered;
+    const stat = new Stat();
+    const known = stat.read(buffered, libc.cstring(""), AT_EMPTY_PATH);
+    if (known < 0) {
+      libc.close(buffered);
+      return known;
+    }
+    const alignment = directAlignment(buffered);
+    const direct = alignment === 0 ? -1 : open(O.DIRECT);
+    return new BackingFile(buffered, stat.size, direct < 0 ? -1 : direct, alignment);
+  }
+
+  fdFor(offset: number, length: number): number {
+    if (!this.useDirect || offset % this.alignment !== 0 || length % this.alignment !== 0) return this.buffered;
+    return this.directFd;
+  }
+
+  isDirect(fd: number): boolean {
+    return fd === this.directFd && fd >= 0;
+  }
+
+  giveUpDirect(): void {
+    this.useDirect = false; // the descriptor stays open: I/O that names it may not have begun
+  }
+
+  get allocated(): number {
+    return fstatSync(this.buffered).blocks * SECTOR_BYTES;
+  }
+
+  get descriptors(): number[] {
+    return this.directFd < 0 ? [this.buffered] : [this.directFd, this.buffered];
+  }
+
+  seek(offset: number, whence: number): number {
+    return libc.lseek(this.buffered, offset, whence);
+  }
+
+  reserve(offset: number, length: number): number {
+    const result = libc.fallocate(this.buffered, FALLOC.KEEP_SIZE, offset, length);
+    return result === -E.EOPNOTSUPP ? 0 : result; // cannot be promised on this filesystem
+  }
+
+  setModificationTime(seconds: number, nanoseconds: number): number {
+    return setModificationTime(this.buffered, seconds, nanoseconds);
+  }
+
+  look(): Look | undefined {
+    try {
+      const { size, mtimeMs } = fstatSync(this.buffered);
+      return { size, modifiedMs: mtimeMs };
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** What STATX_DIOALIGN says (0: no direct I/O); 512 on kernels before 6.1, where only trying tells. */
+function directAlignment(fd: number): number {
+  const buffer = Buffer.alloc(256);
+  const result = libc.statx(fd, libc.cstring(""), AT_EMPTY_PATH, STATX_DIOALIGN, buffer);
+  if (result < 0 || (buffer.readUInt32LE(STATX_MASK_AT) & STATX_DIOALIGN) === 0) return SECTOR_BYTES;
+  return buffer.readUInt32LE(DIO_OFFSET_ALIGN_AT);
+}

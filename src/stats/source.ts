@@ -1,0 +1,55 @@
+/** What the running engine tells of itself, as plain figures. Getters are called once a document, between two requests. */
+import type { Counters } from "./counters.ts";
+
+export interface StatsSource {
+  readonly counters: Counters;
+  /** Monotonic microseconds, the clock of `Counter.mountedAtUs`. */
+  readonly nowUs: number;
+  /** The program's version. */
+  readonly version: string;
+  readonly mountpoint: string;
+  readonly backing: string;
+  readonly transport: string;
+  readonly io: string;
+  readonly device: { class: "hdd" | "ssd"; reason: string };
+  readonly durability: string;
+  readonly policy: string;
+  readonly dirtyBlocks: number;
+  readonly dirtyLimitBlocks: number;
+  /** Age of the oldest dirty block, microseconds; 0 when nothing is dirty. */
+  readonly oldestUs: number;
+  /** Measured rate at which dirty data goes home, bytes a second; 0 while unknown. */
+  readonly drainBytesPerSecond: number;
+  readonly inflightHomeWrites: number;
+  /** Delay that a write arriving now would get, microseconds. */
+  readonly delayUs: number;
+  /** Writes that wait right now, delayed or for a free frame. */
+  readonly waitingWrites: number;
+  readonly dirtyImages: number;
+  /** Images with a home write that failed and is not yet down. */
+  readonly failingImages: number;
+  readonly slabBytes: number;
+  readonly frames: number;
+  readonly freeFrames: number;
+  /** Slab and engine memory that is not frames, bytes. */
+  readonly metadataBytes: number;
+  readonly enginePid: number;
+  /** CPU time of this engine alone, microseconds. */
+  readonly cpuUs: number;
+  /** Resident memory of the engine without the slab, bytes. */
+  readonly residentBytes: number;
+}
+
+export interface ImageSource {
+  /** Path below the mount, a byte string kept as latin1. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly dirtyBlocks: number;
+  /** Age of its oldest dirty block, microseconds; 0 when clean. */
+  readonly oldestUs: number;
+  readonly inflight: number;
+  /** A home write failed and its data is not yet down. */
+  readonly failing: boolean;
+  /** Name of the last error, for example `EIO`; empty when there was none. */
+  readonly lastError: string;
+}
