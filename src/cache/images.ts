@@ -1,0 +1,112 @@
+/** The images that have open backing files or dirty data, by inode slot, and what the engine knows of each. */
+import type { InodeSlot } from "../base/units.ts";
+import type { HomeFile } from "../device/home-file.ts";
+import type { FrameTable } from "./frames.ts";
+import { ImageFlag, type ImageTable } from "./image.ts";
+import { FrameList } from "./list.ts";
+
+/** An image in use. Fields above the line are also in the slab, by way of the setters. */
+export class Image {
+  readonly slot: InodeSlot;
+  readonly file: HomeFile;
+  /** Frames in state dirty or inflight, and those doomed while in flight, oldest `since` first. */
+  readonly dirty: FrameList;
+  /** Frames in state written. */
+  readonly written: FrameList;
+  /** Frames in state flushing. */
+  readonly flushing: FrameList;
+  /** Home writes under way. */
+  homeWrites = 0;
+  /** Home bytes may be in the device's cache only: a flush must reach it. What came before this opening is not known. */
+  unflushed = true;
+  /** Bytes of the backing file; at most `size`. */
+  homeSize: number;
+  /** Home reads under way. */
+  homeReads = 0;
+  /** Operations that have waits of their own and need the image open until they end. */
+  holds = 0;
+  /** An operation that changes the file's shape has it to itself: others wait, and no home write begins. */
+  gated = false;
+  /** Bytes up to which the backing file is known to be able to grow. */
+  reach: number;
+  readonly table: ImageTable;
+  private sizeNow: number;
+
+  constructor(slot: InodeSlot, frames: FrameTable, table: ImageTable, file: HomeFile) {
+    this.slot = slot;
+    this.file = file;
+    this.table = table;
+    this.dirty = new FrameList(frames);
+    this.written = new FrameList(frames);
+    this.flushing = new FrameList(frames);
+    this.homeSize = file.size;
+    this.reach = this.homeSize;
+    this.sizeNow = table.flags(slot) & ImageFlag.size ? table.size(slot) : this.homeSize;
+  }
+
+  /** Bytes of the image as its users see it. */
+  get size(): number {
+    return this.sizeNow;
+  }
+
+  /** A write ended at `end`: the image is at least that long. */
+  growTo(end: number): void {
+    if (end <= this.sizeNow) return;
+    this.sizeNow = end;
+    this.table.setSize(this.slot, end);
+    this.setFlag(ImageFlag.size);
+  }
+
+  /** The backing file was made `size` bytes long. */
+  setHomeAndSize(size: number): void {
+    this.sizeNow = size;
+    this.homeSize = size;
+    this.table.setSize(this.slot, size);
+    this.clearFlag(ImageFlag.size);
+  }
+
+  /** A truncate to `size` begins: if the engine dies before `endCut`, the next one carries it out. */
+  beginCut(size: number): void {
+    this.table.setCut(this.slot, size);
+    this.setFlag(ImageFlag.cut);
+  }
+
+  endCut(): void {
+    this.clearFlag(ImageFlag.cut);
+  }
+
+  touch(seconds: number, nanoseconds: number): void {
+    this.table.setMtime(this.slot, seconds, nanoseconds);
+    this.setFlag(ImageFlag.mtime);
+  }
+
+  get mtime(): { seconds: number; nanoseconds: number } {
+    return this.table.mtime(this.slot);
+  }
+
+  setFlag(flag: number): void {
+    this.table.setFlags(this.slot, this.table.flags(this.slot) | flag);
+  }
+
+  clearFlag(flag: number): void {
+    this.table.setFlags(this.slot, this.table.flags(this.slot) & ~flag);
+  }
+
+  hasFlag(flag: number): boolean {
+    return (this.table.flags(this.slot) & flag) !== 0;
+  }
+
+  /** Home writes that have failed, since the slab was made. */
+  get errors(): number {
+    return this.table.errors(this.slot);
+  }
+
+  countError(): void {
+    this.table.setErrors(this.slot, this.errors + 1);
+  }
+
+  /** Blocks of this image that are not durable at home. */
+  get blocks(): number {
+    return this.dirty.count + this.written.count + this.flushing.count;
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * What the cache last saw of an image's backing file, kept in the slab, so that the next mount can tell whether somebody else
+ * has changed the file beneath unsaved data.
+ *
+ *   firm    nothing of ours has touched the file since: size and modification time must be the same
+ *   loose   home writes have begun since: it may be longer now, up to the image's size, and of any time
+ *   none    an operation on its shape has begun since: anything may be
+ *
+ * A note is loosened or dropped before the operation that it is about begins, and made firm by a look at the file when none
+ * is under way: whenever the engine is killed, what we ourselves may have done is accepted. The change time is not
+ * compared: chmod, a hard link or a relabelling set it, and change no data.
+ */
+import { ImageFlag } from "./image.ts";
+import type { Image } from "./images.ts";
+
+/** Notes how the file is now; what was noted before stays when it cannot be seen. Nothing of ours that changes it may be under way. */
+export function noteHome(image: Image): void {
+  const seen = image.file.look();
+  if (seen === undefined) return;
+  image.clearFlag(ImageFlag.firm | ImageFlag.loose); // a kill between the stores leaves no note, not half of one
+  image.table.setNote(image.slot, seen);
+  image.setFlag(ImageFlag.firm);
+}
+
+/** Home writes are about to begin. */
+export function loosenNote(image: Image): void {
+  if (!image.hasFlag(ImageFlag.firm)) return;
+  image.setFlag(ImageFlag.loose);
+  image.clearFlag(ImageFlag.firm);
+}
+
+/** The file's shape is about to change, or nothing is dirty any more. */
+export function dropNote(image: Image): void {
+  if (image.hasFlag(ImageFlag.firm | ImageFlag.loose)) image.clearFlag(ImageFlag.firm | ImageFlag.loose);
+}
+
+/** Runs `change`, which is ours, changes at most the file's time, and is over when it returns. */
+export function keepingNote<T>(image: Image, change: () => T): T {
+  const firm = image.hasFlag(ImageFlag.firm);
+  loosenNote(image);
+  const outcome = change();
+  if (firm) noteHome(image);
+  return outcome;
+}
+
+/** How the file differs from what the note allows, for people; undefined: it does not. */
+export function differenceOf(image: Image): string | undefined {
+  const { size, modifiedMs } = image.table.note(image.slot);
+  const now = image.file.look();
+  if (now === undefined) return undefined; // whatever is written there will fail
+  if (image.hasFlag(ImageFlag.firm)) {
+    if (now.size !== size) return `${now.size} bytes long, was ${size}`;
+    return now.modifiedMs === modifiedMs ? undefined : `modified ${dateOf(now.modifiedMs)}, was ${dateOf(modifiedMs)}`;
+  }
+  if (!image.hasFlag(ImageFlag.loose)) return undefined;
+  const longest = image.hasFlag(ImageFlag.size) ? Math.max(size, image.size) : size;
+  if (now.size >= size && now.size <= longest) return undefined;
+  return `${now.size} bytes long, was ${size}${longest > size ? ` to ${longest}` : ""}`;
+}
+
+const dateOf = (ms: number): string => new Date(ms).toISOString();
