@@ -1,0 +1,31 @@
+/**
+ * What the filesystem side (`fs/`) and the data side (`volume/`) ask of each other. Images are named by inode slot.
+ */
+import type { InodeSlot } from "../base/units.ts";
+
+/** Opens backing files for the volume; `fs/inodes.ts` is the real one. */
+export interface HomeOpener {
+  /**
+   * Opens the backing file of `slot` for reading and writing (or reading alone where that is all that is allowed), after
+   * checking that it still is the same inode. A descriptor, or a negated error number (ESTALE: replaced underneath).
+   */
+  openHome(slot: InodeSlot, extraFlags: number): number;
+}
+
+/** The data of images, for namespace operations. */
+export interface ImageData {
+  /** True while bytes of the image are not yet home, or its size or mtime is not. */
+  isDirty(slot: InodeSlot): boolean;
+  /** Blocks that are not yet home. */
+  dirtyBlocks(slot: InodeSlot): number;
+  /** Sets the size, at home too, after writes in flight have ended; `done` gets 0 or a negated error number. */
+  truncate(slot: InodeSlot, size: number, done: (result: number) => void): void;
+  /** Drops all dirty data (counted as absorbed) and closes descriptors; `done` runs when no I/O names the file any more. */
+  discard(slot: InodeSlot, done: () => void): void;
+  /** Runs `clean` once nothing of the image is dirty (at once if so) and its size and mtime are home. */
+  whenClean(slot: InodeSlot, clean: () => void): void;
+  /** Runs `change`, which sets times of the backing file of `slot` past the data side. */
+  besides(slot: InodeSlot, change: () => number): number;
+  /** The user set mtime: while dirty data waits, remembers it so that writeback does not change it. Backing file is the caller's. */
+  mtimeSet(slot: InodeSlot, seconds: number, nanoseconds: number): void;
+}

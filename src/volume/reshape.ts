@@ -1,0 +1,188 @@
+/**
+ * Operations that change a backing file's shape: truncate, allocate, punch, zero, copy. Each has the image to itself
+ * (`gates.ts`), does its work at home first, and then makes the cache agree. So a failure loses nothing, and no late home
+ * write brings bytes back: none is in flight.
+ */
+import type { Ticker } from "../base/clock.ts";
+import { E } from "../base/errno.ts";
+import { event, result, type Task } from "../base/task.ts";
+import { asBlock, BLOCK_BYTES, type FrameNo } from "../base/units.ts";
+import { ImageFlag } from "../cache/image.ts";
+import type { Image } from "../cache/images.ts";
+import type { WriteCache } from "../cache/write-cache.ts";
+import { FALLOC } from "../sys/constants.ts";
+import type { Io } from "../sys/io.ts";
+import type { Gates } from "./gates.ts";
+import type { Space } from "./space.ts";
+
+const COPY_ATTEMPTS = 3;
+const WRITTEN_MEANWHILE = Number.NEGATIVE_INFINITY;
+
+export interface ReshapeContext {
+  readonly cache: WriteCache;
+  readonly io: Io;
+  readonly gates: Gates;
+  readonly space: Space;
+  readonly ticker: Ticker;
+  civil(): { seconds: number; nanoseconds: number };
+  /** Calls back when at least one frame is free. */
+  whenFrames(use: () => void): void;
+  /** Takes everything of `image` home, and flushes it there. 0 or a negated error number. */
+  clean(image: Image, done: (result: number) => void): void;
+}
+
+export class Reshape {
+  private readonly context: ReshapeContext;
+
+  constructor(context: ReshapeContext) {
+    this.context = context;
+  }
+
+  /**
+   * Sets the image's size. 0 or a negated error number. The cache is cut whatever the size was before: 1. the file at home is
+   * cut  2. the engine is killed  3. the next one takes the image's size from home  4. the same request comes again: by its
+   * size it changes nothing, but dirty blocks still lie beyond the end, and would show when the image grows. If it does not
+   * come again, because the client was killed too, the next engine finds the cut begun, and ends it.
+   */
+  truncate(image: Image, size: number): Task<number> {
+    const { context } = this;
+    const blockEnd = Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
+    return this.alone(image, function* (reshape, spares) {
+      image.beginCut(size);
+      const outcome = yield* result((done) => context.io.truncate(image.file.buffered, size, done));
+      if (outcome < 0) {
+        image.endCut();
+        return outcome;
+      }
+      context.cache.dropFrom(image, asBlock(Math.ceil(size / BLOCK_BYTES)));
+      reshape.zeroWithin(image, size, blockEnd, spares);
+      image.setHomeAndSize(size);
+      image.endCut();
+      image.unflushed = true;
+      context.space.forget(image.slot);
+      reshape.touch(image);
+      return 0;
+    });
+  }
+
+  /** fallocate(2) with any mode that the backing filesystem has. 0 or a negated error number. */
+  allocate(image: Image, mode: number, offset: number, length: number): Task<number> {
+    const { context } = this;
+    return this.alone(image, function* (reshape, spares) {
+      // Home may be shorter than the image: its size is what the mode is about, so it comes first.
+      if (image.homeSize < image.size) {
+        const grown = yield* result((done) => context.io.truncate(image.file.buffered, image.size, done));
+        if (grown < 0) return grown;
+        image.homeSize = image.size;
+      }
+      const outcome = yield* result((done) => context.io.fallocate(image.file.buffered, mode, offset, length, done));
+      if (outcome < 0) return outcome;
+      if ((mode & (FALLOC.PUNCH_HOLE | FALLOC.ZERO_RANGE)) !== 0)
+        reshape.discard(image, offset, offset + length, spares);
+      if ((mode & FALLOC.KEEP_SIZE) === 0 && offset + length > image.size) image.setHomeAndSize(offset + length);
+      image.unflushed = true;
+      context.space.forget(image.slot);
+      reshape.touch(image);
+      return 0;
+    });
+  }
+
+  /**
+   * Runs `body` with `image` to itself and two free frames, for the ends of what it zeroes. They are taken first: behind the
+   * gate, all others may be in the hands of writes that wait for it to open.
+   */
+  private *alone(image: Image, body: (reshape: Reshape, spares: FrameNo[]) => Task<number>): Task<number> {
+    const { cache, gates } = this.context;
+    const spares: FrameNo[] = [];
+    const taken = new Int32Array(1);
+    while (spares.length < 2) {
+      yield* event((resume) => this.context.whenFrames(resume));
+      cache.allocator.take(1, taken);
+      spares.push(taken[0] as FrameNo);
+    }
+    const outcome = yield* gates.alone(image, () => body(this, spares));
+    for (const frame of spares) cache.allocator.release(frame);
+    return outcome;
+  }
+
+  /** copy_file_range(2) between images, at home, where it may share blocks. Bytes copied, or a negated error number. */
+  copy(from: Image, fromOffset: number, to: Image, toOffset: number, length: number): Task<number> {
+    const { context } = this;
+    const touch = (): void => this.touch(to);
+    const body = function* (): Task<number> {
+      if (from.dirty.count + to.blocks > 0) return WRITTEN_MEANWHILE;
+      const outcome = yield* result((done) => {
+        context.io.copyRange(from.file.buffered, fromOffset, to.file.buffered, toOffset, length, done);
+      });
+      if (outcome <= 0) return outcome;
+      const end = toOffset + outcome;
+      to.homeSize = Math.max(to.homeSize, end);
+      if (end > to.size) to.setHomeAndSize(end);
+      to.unflushed = true;
+      touch();
+      return outcome;
+    };
+    const gated = function* (): Task<number> {
+      if (from === to) return yield* context.gates.alone(to, body);
+      const [outer, inner] = from.slot < to.slot ? [from, to] : [to, from];
+      return yield* context.gates.alone(outer, () => context.gates.alone(inner, body));
+    };
+    return this.copyWhenClean(from, to, gated);
+  }
+
+  /**
+   * Home must have what is copied, and nothing may lie over the target: a frame written and not yet flushed is all that is
+   * left of its block if the flush fails. Images that are being written all the time
+   * never fall clean: then the kernel is told to copy by reading and writing (EOPNOTSUPP).
+   */
+  private *copyWhenClean(from: Image, to: Image, gated: () => Task<number>): Task<number> {
+    for (let attempt = 0; attempt < COPY_ATTEMPTS; attempt++) {
+      for (const image of [from, to]) {
+        const outcome = yield* result((done) => this.context.clean(image, done));
+        if (outcome < 0) return outcome;
+      }
+      const copied = yield* gated();
+      if (copied !== WRITTEN_MEANWHILE) return copied;
+    }
+    return -E.EOPNOTSUPP;
+  }
+
+  /** Removes [offset, end) from the cache: home has zeros there. */
+  private discard(image: Image, offset: number, end: number, spares: FrameNo[]): void {
+    const first = Math.ceil(offset / BLOCK_BYTES);
+    const last = Math.floor(end / BLOCK_BYTES);
+    if (first > last) {
+      this.zeroWithin(image, offset, end, spares);
+      return;
+    }
+    this.dropWithin(image, first, last);
+    this.zeroWithin(image, offset, first * BLOCK_BYTES, spares);
+    this.zeroWithin(image, last * BLOCK_BYTES, end, spares);
+  }
+
+  /** Drops blocks first to last - 1, by whichever is fewer: the blocks, or the image's frames. */
+  private dropWithin(image: Image, first: number, last: number): void {
+    const { cache } = this.context;
+    if (last - first <= image.blocks) {
+      for (let block = first; block < last; block++) cache.drop(image, asBlock(block));
+    } else {
+      cache.dropFrom(image, asBlock(first), asBlock(last));
+    }
+  }
+
+  /** Zeroes [low, high), which lies in one block, in that block's frame; takes one of `spares`. */
+  private zeroWithin(image: Image, low: number, high: number, spares: FrameNo[]): void {
+    if (low >= high) return;
+    const { cache, ticker } = this.context;
+    const block = asBlock(Math.floor(low / BLOCK_BYTES));
+    const base = block * BLOCK_BYTES;
+    cache.zeroWithin(image, block, low - base, high - base, spares.pop()!, ticker.tick());
+  }
+
+  /** The change is also one of mtime, for an image whose mtime we keep. */
+  private touch(image: Image): void {
+    if (!image.hasFlag(ImageFlag.mtime)) return;
+    const { seconds, nanoseconds } = this.context.civil();
+    image.touch(seconds, nanoseconds);
+  }
+}

@@ -1,0 +1,395 @@
+/**
+ * The one place where cache, policy and writeback meet: the data of all images. Requests come from `fs/`, named by inode
+ * slot; home files are opened through `Home`. Everything happens on the engine's one thread; `pump`, called once
+ * a turn of the loop, begins whatever may begin.
+ */
+import type { Clock } from "../base/clock.ts";
+import { Ticker } from "../base/clock.ts";
+import { LANDING_FRAMES } from "../base/limits.ts";
+import { runTask, type Task } from "../base/task.ts";
+import type { Timers } from "../base/timers.ts";
+import { asBlock, type InodeSlot } from "../base/units.ts";
+import { FrameAllocator } from "../cache/allocator.ts";
+import { FrameTable } from "../cache/frames.ts";
+import { ImageFlag, ImageTable } from "../cache/image.ts";
+import { Image } from "../cache/images.ts";
+import { keepingNote, noteHome } from "../cache/note.ts";
+import type { Slab } from "../cache/slab.ts";
+import { WriteCache } from "../cache/write-cache.ts";
+import type { Home } from "../device/home-file.ts";
+import { LruPolicy } from "../policy/lru.ts";
+import type { Policy } from "../policy/policy.ts";
+import { Counter, type Counters } from "../stats/counters.ts";
+import type { Io } from "../sys/io.ts";
+import type { IoVector } from "../sys/iovec.ts";
+import { Pressure } from "../writeback/pressure.ts";
+import { Writer } from "../writeback/writer.ts";
+import { Admission, PARKED } from "./admission.ts";
+import type { ImageData } from "./contract.ts";
+import { Drain } from "./drain.ts";
+import { Gates } from "./gates.ts";
+import { OpenImages } from "./open-images.ts";
+import { Reader, type SendRead } from "./reader.ts";
+import { Reshape } from "./reshape.ts";
+import { type Restored, restoreFrames } from "./restore.ts";
+import { Seeker } from "./seek.ts";
+import { Space } from "./space.ts";
+import { Through } from "./through.ts";
+
+export { PARKED };
+
+/** What of an image that is not open has yet to go home. */
+const UNSETTLED = ImageFlag.size | ImageFlag.mtime | ImageFlag.failing;
+
+export interface VolumeOptions {
+  slab: Slab;
+  counters: Counters;
+  clock: Clock;
+  timers: Timers;
+  io: Io;
+  home: Home;
+  dirtyLimit: number;
+  /** False: writes go through to the backing files, by way of its page cache. */
+  cache: boolean;
+  /** For the log: somebody else has changed an image beneath its unsaved data; a home operation failed. */
+  changed?: (image: Image, difference: string) => void;
+  failed: (image: Image, what: string, result: number) => void;
+}
+
+export class Volume implements ImageData {
+  readonly cache: WriteCache;
+  readonly policy: Policy;
+  readonly pressure: Pressure;
+  readonly writer: Writer;
+  readonly reader: Reader;
+  readonly drain: Drain;
+  /** Flushes are answered at once: what they promise is nothing. */
+  volatileFlushes = false;
+  /** Dirty data older than this goes home, microseconds; 0: no limit. */
+  maxAgeUs = 0;
+  private readonly options: VolumeOptions;
+  private readonly table: ImageTable;
+  private readonly ticker: Ticker;
+  private readonly images: OpenImages;
+  private readonly gates: Gates;
+  private readonly space: Space;
+  private readonly admission: Admission;
+  private readonly through: Through | undefined;
+  private readonly reshape: Reshape;
+  private readonly seeker: Seeker;
+  private readonly frameWaiters: (() => void)[] = [];
+  private readonly civilOffsetUs: number;
+
+  constructor(options: VolumeOptions) {
+    const { slab, counters, clock, timers, io } = options;
+    this.options = options;
+    this.table = new ImageTable(slab.inodes());
+    this.ticker = new Ticker(clock);
+    const frames = new FrameTable(slab.frames, slab.rows());
+    const allocator = new FrameAllocator(slab.frames, slab.framesAddress);
+    const policy = new LruPolicy(frames);
+    const nowUs = (): number => clock.nowUs();
+    this.policy = policy;
+    this.cache = new WriteCache(slab, frames, allocator, policy, counters);
+    this.pressure = new Pressure(slab.frames, options.dirtyLimit);
+    this.reader = new Reader(this.cache, slab, io, counters);
+    this.space = new Space(options.home, nowUs);
+    this.seeker = new Seeker(frames);
+    const shared = { cache: this.cache, slab, io, counters, timers, nowUs, ticker: this.ticker, space: this.space };
+    this.writer = new Writer({
+      ...shared,
+      policy,
+      pressure: this.pressure,
+      image: (slot) => this.images.get(slot),
+      homeReads: () => this.reader.inflight,
+      maxAgeUs: () => this.maxAgeUs,
+      failed: options.failed,
+      changed: options.changed ?? (() => undefined),
+      settled: (image) => this.space.forget(image.slot),
+    });
+    this.images = new OpenImages({
+      io,
+      clock,
+      timers,
+      make: (slot) => this.make(slot),
+      whenClean: (image, clean) => this.writer.home(image).whenClean(clean),
+      closed: (image) => {
+        this.space.forget(image.slot);
+        this.writer.forget(image);
+      },
+    });
+    this.gates = new Gates(
+      (image) => image.homeWrites > 0 || image.homeReads > 0 || this.writer.home(image).flushActive,
+      (image) => this.writer.reopened(image),
+    );
+    this.admission = new Admission({
+      ...shared,
+      pressure: this.pressure,
+      gates: this.gates,
+      reader: this.reader,
+      open: (slot) => this.open(slot),
+      growing: (image, end) => this.growing(image, end),
+    });
+    const open = (slot: InodeSlot): Image | number => this.open(slot);
+    this.writer.draining = !options.cache;
+    this.through = options.cache ? undefined : new Through({ ...shared, gates: this.gates, open }, LANDING_FRAMES);
+    this.reshape = new Reshape({
+      ...shared,
+      gates: this.gates,
+      civil: () => clock.civil(),
+      whenFrames: (use) => this.whenFrames(use),
+      clean: (image, done) => this.writer.flush(image, this.ticker.tick(), true, done),
+    });
+    this.drain = new Drain({
+      writer: this.writer,
+      ticker: this.ticker,
+      images: () => this.images.values(),
+      isSettled: (image) => this.isSettled(image),
+    });
+    const civil = clock.civil();
+    this.civilOffsetUs = civil.seconds * 1e6 + civil.nanoseconds / 1e3 - clock.nowUs();
+  }
+
+  /** Takes in what the slab holds, of inodes that `exists` says are there. Must come before the first request. */
+  restore(exists: (slot: InodeSlot) => boolean): Restored {
+    const restored = restoreFrames(this.cache, (slot) => (exists(slot) ? this.open(slot) : undefined));
+    this.ticker.startAfter(restored.newest);
+    const at = this.options.counters.at;
+    // A kill can fall between a block and its count; the blocks are what is true.
+    at[Counter.writeBlocks] =
+      at[Counter.absorbedRewriteBlocks]! +
+      at[Counter.absorbedDiscardBlocks]! +
+      at[Counter.writebackBlocks]! +
+      restored.blocks;
+    return restored;
+  }
+
+  /** Ends a truncate of `slot` that an earlier engine began. For every inode, after `restore`. */
+  endCut(slot: InodeSlot): void {
+    if ((this.table.flags(slot) & ImageFlag.cut) !== 0) this.truncate(slot, this.table.cut(slot), () => undefined);
+  }
+
+  /** The image at `slot`, its backing file opened if need be; or a negated error number. */
+  open(slot: InodeSlot): Image | number {
+    return this.images.open(slot);
+  }
+
+  private make(slot: InodeSlot): Image | number {
+    const file = this.options.home.open(slot);
+    if (typeof file === "number") return file;
+    if (this.through !== undefined) file.giveUpDirect();
+    const image = new Image(slot, this.cache.frames, this.table, file);
+    this.writer.home(image); // from now on its age counts
+    return image;
+  }
+
+  /** All images in use. */
+  get openImages(): IterableIterator<Image> {
+    return this.images.values();
+  }
+
+  private growing(image: Image, end: number): void {
+    if (!image.hasFlag(ImageFlag.size | ImageFlag.mtime) && image.homeWrites === 0) noteHome(image); // it was clean
+    image.growTo(end);
+    const civilUs = this.options.clock.lastUs + this.civilOffsetUs;
+    const seconds = Math.floor(civilUs / 1e6);
+    image.touch(seconds, Math.floor((civilUs - seconds * 1e6) * 1e3));
+  }
+
+  /** See `Admission.write`. */
+  write(
+    slot: InodeSlot,
+    offset: number,
+    length: number,
+    taken: Int32Array,
+    defer: () => (result: number) => void,
+  ): number {
+    // An adopted slab's dirty blocks go home first: until then the cache takes what comes.
+    if (this.through !== undefined && this.cache.blocks === 0)
+      return this.through.write(slot, offset, length, taken, defer());
+    return this.admission.write(slot, offset, length, taken, defer);
+  }
+
+  /**
+   * Reads up to `length` bytes. If frames hold them all, describes them in `iov` from entry 1 and returns the entry after
+   * the last; 0 if `send` will be called instead (perhaps at once); a negated error number.
+   */
+  read(slot: InodeSlot, offset: number, length: number, iov: IoVector, defer: () => SendRead): number {
+    const image = this.open(slot);
+    if (typeof image === "number") return image;
+    if (this.gates.isShut(slot)) {
+      const send = defer();
+      this.gates.behind(slot, () => this.readAgain(slot, offset, length, iov, send));
+      return 0;
+    }
+    const end = Math.min(offset + length, image.size);
+    if (end <= offset) return 1;
+    const count = this.reader.gatherHits(image, offset, end - offset, iov);
+    if (count === 0) this.reader.read(image, offset, end - offset, defer());
+    return count;
+  }
+
+  private readAgain(slot: InodeSlot, offset: number, length: number, iov: IoVector, send: SendRead): void {
+    const count = this.read(slot, offset, length, iov, () => send);
+    if (count < 0) send(count, undefined, 0);
+    else if (count > 0) send(iov.bytes(1, count), iov, count);
+  }
+
+  /** fsync or fdatasync of an image, as the durability mode has it. */
+  flush(slot: InodeSlot, dataOnly: boolean, done: (result: number) => void): void {
+    const image = this.open(slot);
+    if (typeof image === "number") done(image);
+    else if (this.volatileFlushes) done(0);
+    else this.writer.flush(image, this.ticker.tick(), dataOnly, done);
+  }
+
+  /** Takes an image home and flushes its device, whatever the durability mode. */
+  flushHome(slot: InodeSlot, done: (result: number) => void): void {
+    const image = this.open(slot);
+    if (typeof image === "number") done(image);
+    else this.writer.flush(image, this.ticker.tick(), false, done);
+  }
+
+  truncate(slot: InodeSlot, size: number, done: (result: number) => void): void {
+    this.onImage(slot, (image) => this.reshape.truncate(image, size), done);
+  }
+
+  /** fallocate(2). */
+  allocate(slot: InodeSlot, mode: number, offset: number, length: number, done: (result: number) => void): void {
+    this.onImage(slot, (image) => this.reshape.allocate(image, mode, offset, length), done);
+  }
+
+  /** copy_file_range(2). */
+  copy(
+    from: InodeSlot,
+    fromOffset: number,
+    to: InodeSlot,
+    toOffset: number,
+    length: number,
+    done: (result: number) => void,
+  ): void {
+    const source = this.open(from);
+    if (typeof source === "number") {
+      done(source);
+      return;
+    }
+    const bytes = Math.max(0, Math.min(length, source.size - fromOffset));
+    if (bytes === 0) {
+      done(0);
+      return;
+    }
+    source.holds++;
+    this.onImage(
+      to,
+      (image) => this.reshape.copy(source, fromOffset, image, toOffset, bytes),
+      (outcome) => {
+        source.holds--;
+        done(outcome);
+      },
+    );
+  }
+
+  private onImage(slot: InodeSlot, begin: (image: Image) => Task<number>, done: (result: number) => void): void {
+    const image = this.open(slot);
+    if (typeof image === "number") {
+      done(image);
+      return;
+    }
+    image.holds++;
+    runTask(begin(image), (outcome) => {
+      image.holds--;
+      done(outcome);
+    });
+  }
+
+  /** lseek(2) with SEEK_DATA or SEEK_HOLE. */
+  seek(slot: InodeSlot, offset: number, whence: number): number {
+    const image = this.open(slot);
+    if (typeof image === "number") return image;
+    const at = this.options.counters.at;
+    const version = at[Counter.writeBlocks]! + at[Counter.absorbedDiscardBlocks]! + at[Counter.writebackBlocks]!;
+    return this.seeker.seek(image, offset, whence, version);
+  }
+
+  // ImageData, for namespace operations.
+
+  isDirty(slot: InodeSlot): boolean {
+    const image = this.images.get(slot);
+    if (image === undefined) return (this.table.flags(slot) & UNSETTLED) !== 0;
+    return !this.isSettled(image);
+  }
+
+  dirtyBlocks(slot: InodeSlot): number {
+    return this.images.get(slot)?.blocks ?? 0;
+  }
+
+  private isSettled(image: Image): boolean {
+    return image.blocks === 0 && image.homeWrites === 0 && !image.hasFlag(ImageFlag.size | ImageFlag.mtime);
+  }
+
+  discard(slot: InodeSlot, done: () => void): void {
+    const image = this.images.get(slot);
+    if (image === undefined) {
+      this.table.setFlags(slot, this.table.flags(slot) & ImageFlag.held);
+      done();
+      return;
+    }
+    const { cache } = this;
+    const close = (): void => this.images.close(image);
+    runTask(
+      this.gates.alone(image, function* () {
+        cache.dropFrom(image, asBlock(0));
+        image.clearFlag(ImageFlag.size | ImageFlag.mtime | ImageFlag.failing);
+        close();
+        yield (resume) => resume(undefined);
+      }),
+      done,
+    );
+  }
+
+  whenClean(slot: InodeSlot, clean: () => void): void {
+    const image = this.open(slot);
+    if (typeof image === "number") {
+      this.table.setFlags(slot, this.table.flags(slot) & ImageFlag.held); // no block waits, or it would be open
+      clean();
+      return;
+    }
+    const home = this.writer.home(image);
+    home.whenClean(clean);
+    if (!this.isSettled(image)) home.flush(this.ticker.tick(), true, () => undefined);
+  }
+
+  besides(slot: InodeSlot, change: () => number): number {
+    const image = this.images.get(slot);
+    return image === undefined ? change() : keepingNote(image, change);
+  }
+
+  mtimeSet(slot: InodeSlot, seconds: number, nanoseconds: number): void {
+    const image = this.images.get(slot);
+    if (image?.hasFlag(ImageFlag.mtime) === true) image.touch(seconds, nanoseconds);
+  }
+
+  private whenFrames(use: () => void): void {
+    if (this.cache.allocator.readyForOne()) use();
+    else this.frameWaiters.push(use);
+  }
+
+  /** Begins what may begin. Called once a turn of the loop, after completions were handled. */
+  pump(): void {
+    this.gates.pump();
+    while (this.frameWaiters.length > 0 && this.cache.allocator.readyForOne()) this.frameWaiters.shift()!();
+    this.admission.pump();
+    this.writer.pump();
+    this.drain.pump();
+  }
+
+  /** Writes that wait for the dirty curve. */
+  get delayedWrites(): number {
+    return this.admission.waiting;
+  }
+
+  /** When `pump` has something to do without any I/O ending first; microseconds on the clock. */
+  get nextUs(): number {
+    return this.writer.nextAgeUs;
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * One image's way home: who waits for its flush, its device flushes, its errors and retries.
+ *
+ * A flush request with instant `s` is answered when every block dirty since `s` or before has been written home, and a device
+ * flush that began after that has succeeded. Requests that wait together share one device flush. If a home write or the
+ * device flush fails, all that wait get the error; the data stays dirty and is tried again, with growing pauses, or at
+ * once when the next flush comes.
+ */
+import { RETRY_US_FIRST, RETRY_US_LAST } from "../base/limits.ts";
+import type { Timer, Timers } from "../base/timers.ts";
+import { asInstant, type Instant } from "../base/units.ts";
+import { FrameState, NONE } from "../cache/frames.ts";
+import { ImageFlag } from "../cache/image.ts";
+import type { Image } from "../cache/images.ts";
+import { differenceOf, dropNote, loosenNote, noteHome } from "../cache/note.ts";
+import type { WriteCache } from "../cache/write-cache.ts";
+import { Counter, type Counters } from "../stats/counters.ts";
+import type { Io } from "../sys/io.ts";
+import { Lanes } from "./lanes.ts";
+import { Sweep } from "./sweep.ts";
+
+/** What all images' homes share. */
+export interface HomeContext {
+  readonly cache: WriteCache;
+  readonly io: Io;
+  readonly counters: Counters;
+  readonly timers: Timers;
+  nowUs(): number;
+  /** A home operation of `image` failed with a negated error number: tell people. */
+  failed(image: Image, what: string, result: number): void;
+  /** Somebody else has changed the file of `image` beneath its dirty data, which goes over it: tell people how. */
+  changed(image: Image, difference: string): void;
+  /** Nothing of `image` is dirty any more. */
+  settled(image: Image): void;
+}
+
+interface Waiter {
+  since: Instant;
+  dataOnly: boolean;
+  done: (result: number) => void;
+}
+
+export class ImageHome {
+  readonly image: Image;
+  /** Blocks chosen for the flush that is waited for. */
+  readonly sweep = new Sweep();
+  readonly lanes = new Lanes();
+  /** Home writes wait until then after an error; 0: no error. */
+  retryAtUs = 0;
+  private retryDelayUs = 0;
+  private retryTimer: Timer | undefined;
+  private waiters: Waiter[] = [];
+  private cleanWaiters: (() => void)[] = [];
+  /** A device flush is under way. */
+  flushActive = false;
+  /** Device flushes that failed: they may have taken with them what was being written meanwhile. */
+  failedFlushes = 0;
+  private readonly context: HomeContext;
+  /** Tells the writer that a flush waits for dirty blocks. */
+  private readonly hurry: (home: ImageHome) => void;
+
+  constructor(image: Image, context: HomeContext, hurry: (home: ImageHome) => void) {
+    this.image = image;
+    this.context = context;
+    this.hurry = hurry;
+  }
+
+  /** Asks for a flush of all that was written up to `since`. */
+  flush(since: Instant, dataOnly: boolean, done: (result: number) => void): void {
+    this.waiters.push({ since, dataOnly, done });
+    if (this.retryAtUs !== 0) this.retryNow();
+    this.advance();
+    if (this.isUrgent) this.hurry(this);
+  }
+
+  /** Runs `clean` when nothing is dirty and size and mtime are home. */
+  whenClean(clean: () => void): void {
+    this.cleanWaiters.push(clean);
+    this.settle();
+  }
+
+  /** The newest instant that a waiting flush covers, or 0. */
+  get wantedSince(): number {
+    return this.waiters.at(-1)?.since ?? 0;
+  }
+
+  /** True while a flush waits for blocks that are still dirty. */
+  get isUrgent(): boolean {
+    return this.waiters.length > 0 && !this.isHome(this.wantedSince);
+  }
+
+  get isBackingOff(): boolean {
+    return this.retryAtUs !== 0;
+  }
+
+  /** True if no block that was dirty at `since` is still on its way. */
+  private isHome(since: number): boolean {
+    const oldest = this.image.dirty.head;
+    return oldest === NONE || this.context.cache.frames.since(oldest) > since;
+  }
+
+  /** Something went home: begins the device flush that waiters are ready for. */
+  advance(): void {
+    if (this.flushActive || this.image.gated) return;
+    const ready = this.waiters.findLastIndex((waiter) => this.isHome(waiter.since)) + 1;
+    if (ready === 0) return;
+    const group = this.waiters.splice(0, ready);
+    const dataOnly = group.every((waiter) => waiter.dataOnly);
+    if (dataOnly && !this.image.unflushed && this.image.homeSize >= this.image.size) {
+      for (const waiter of group) waiter.done(0);
+      return;
+    }
+    this.flushDevice(dataOnly, (result) => {
+      for (const waiter of group) waiter.done(result);
+    });
+  }
+
+  /** Makes what is written home durable, and frees it. One at a time; callers check `flushActive`. */
+  flushDevice(dataOnly = true, done: (result: number) => void = () => undefined): void {
+    this.flushActive = true;
+    const { image } = this;
+    if (image.dirty.count === 0 && image.homeSize < image.size) {
+      const size = image.size;
+      loosenNote(image);
+      this.context.io.truncate(image.file.buffered, size, (result) => {
+        if (result === 0) image.homeSize = Math.max(image.homeSize, size);
+        if (result < 0) this.endDeviceFlush(result, done);
+        else this.startDeviceFlush(dataOnly, done);
+      });
+      return;
+    }
+    this.startDeviceFlush(dataOnly, done);
+  }
+
+  private startDeviceFlush(dataOnly: boolean, done: (result: number) => void): void {
+    this.context.cache.beginFlush(this.image);
+    this.image.unflushed = false;
+    this.context.io.fsync(this.image.file.buffered, dataOnly, (result) => this.endDeviceFlush(result, done));
+  }
+
+  private endDeviceFlush(result: number, done: (result: number) => void): void {
+    this.flushActive = false;
+    this.context.counters.at[Counter.homeFlushes]! += 1;
+    this.context.cache.endFlush(this.image, result === 0);
+    if (result < 0) {
+      this.image.unflushed = true;
+      this.failedFlushes++;
+      this.fail("flush", result);
+    } else if (this.image.dirty.count === 0) {
+      this.succeed();
+    }
+    this.note();
+    done(result);
+    this.advance();
+    this.settle();
+  }
+
+  /** Nothing of ours is under way and blocks are still dirty: the file is from now on as it is now. */
+  note(): void {
+    const { image } = this;
+    if (image.blocks > 0 && image.homeWrites === 0 && !this.flushActive && !image.gated) noteHome(image);
+  }
+
+  /** Home writes are about to begin. */
+  begin(): void {
+    const { image } = this;
+    const difference = image.hasFlag(ImageFlag.firm) ? differenceOf(image) : undefined;
+    if (difference !== undefined) this.context.changed(image, difference);
+    loosenNote(image);
+  }
+
+  /** A home operation failed: waiters are told, and a pause begins. */
+  fail(what: string, result: number): void {
+    this.image.countError();
+    this.image.setFlag(ImageFlag.failing);
+    this.context.counters.at[Counter.writebackErrors]! += 1;
+    this.context.failed(this.image, what, result);
+    this.sweep.clear();
+    const waiters = this.waiters;
+    this.waiters = [];
+    this.retryDelayUs = Math.min(Math.max(this.retryDelayUs * 2, RETRY_US_FIRST), RETRY_US_LAST);
+    this.retryAtUs = this.context.nowUs() + this.retryDelayUs;
+    if (this.retryTimer !== undefined) this.context.timers.cancel(this.retryTimer);
+    this.retryTimer = this.context.timers.at(this.retryAtUs, () => this.retry());
+    for (const waiter of waiters) waiter.done(result);
+  }
+
+  /** A whole pass went well. */
+  private succeed(): void {
+    this.image.clearFlag(ImageFlag.failing);
+    this.retryDelayUs = 0;
+  }
+
+  /** The pause is over: all goes home as if somebody waited for it, or an image that failed once might refuse writes for ever. */
+  private retry(): void {
+    this.retryNow();
+    this.flush(asInstant(this.context.nowUs()), true, () => undefined);
+  }
+
+  private retryNow(): void {
+    if (this.retryTimer !== undefined) this.context.timers.cancel(this.retryTimer);
+    this.retryTimer = undefined;
+    this.retryAtUs = 0;
+    this.relist();
+    this.settle();
+  }
+
+  /** Blocks that the background writer passed over while the image paused or was gated are its victims again. */
+  relist(): void {
+    const { cache } = this.context;
+    for (let frame = this.image.dirty.head; frame !== NONE; frame = this.image.dirty.after(frame)) {
+      if (cache.frames.state(frame) === FrameState.dirty) cache.offer(frame);
+    }
+  }
+
+  /** Nothing is dirty: brings size and mtime home, and tells who waited for it. */
+  settle(): void {
+    const { image } = this;
+    if (image.blocks !== 0 || image.homeWrites !== 0 || this.flushActive || this.isBackingOff || image.gated) return;
+    if (image.homeSize < image.size) {
+      this.flushDevice();
+      return;
+    }
+    dropNote(image);
+    if (image.hasFlag(ImageFlag.mtime)) {
+      const { seconds, nanoseconds } = image.mtime;
+      image.file.setModificationTime(seconds, nanoseconds);
+    }
+    image.clearFlag(ImageFlag.mtime | ImageFlag.size);
+    this.context.settled(image);
+    const waiters = this.cleanWaiters;
+    this.cleanWaiters = [];
+    for (const clean of waiters) clean();
+  }
+
+  /** The image is about to be forgotten: whoever still waits for it has nothing to wait for. */
+  close(): void {
+    if (this.retryTimer !== undefined) this.context.timers.cancel(this.retryTimer);
+    for (const waiter of this.waiters.splice(0)) waiter.done(0);
+    for (const clean of this.cleanWaiters.splice(0)) clean();
+  }
+}

@@ -1,0 +1,351 @@
+/**
+ * The background writer: takes dirty blocks home. `pump` is called once a turn of the loop and begins what may begin:
+ * first what flushes wait for, then what is too old or too much, in sorted sweeps, joined into runs; then the device
+ * flushes that make written blocks free. It never waits.
+ *
+ * Home writes never overlap: a run takes only blocks that no other run in flight covers.
+ */
+import { E } from "../base/errno.ts";
+import {
+  HOME_WRITES_BESIDE_READS,
+  HOME_WRITES_MAX,
+  RUN_FRAMES_MAX,
+  UNFLUSHED_SECONDS,
+  UNFLUSHED_SHARE,
+} from "../base/limits.ts";
+import { BLOCK_BYTES, type FrameNo, type InodeSlot, type Instant } from "../base/units.ts";
+import { FrameState, NONE } from "../cache/frames.ts";
+import type { Image } from "../cache/images.ts";
+import type { Slab } from "../cache/slab.ts";
+import type { Policy } from "../policy/policy.ts";
+import { Counter } from "../stats/counters.ts";
+import { type HomeContext, ImageHome } from "./image-home.ts";
+import { Pacer } from "./pacer.ts";
+import type { Pressure } from "./pressure.ts";
+import { Run, RunBuilder } from "./run.ts";
+import { Sweep } from "./sweep.ts";
+
+/** Blocks chosen for one sweep: enough for long runs, few enough to sort in a millisecond. */
+const SWEEP_BLOCKS = 8192;
+/** Once cleaning, go on to this share of the start, so that sweeps are long. */
+const CLEAN_TO = 0.9;
+
+export interface WriterContext extends HomeContext {
+  readonly policy: Policy;
+  readonly pressure: Pressure;
+  readonly slab: Slab;
+  /** The image in use at `slot`; undefined only if nothing of it is dirty. */
+  image(slot: InodeSlot): Image | undefined;
+  /** Home reads that guests wait for. */
+  homeReads(): number;
+  /** Oldest age of dirty data, microseconds; 0: no limit. */
+  maxAgeUs(): number;
+}
+
+export class Writer {
+  /** Everything goes home: a drain was asked for, or the end is near. */
+  draining = false;
+  readonly pacer: Pacer;
+  private readonly context: WriterContext;
+  private readonly homes = new Map<Image, ImageHome>();
+  /** Images whose flush waits for dirty blocks. */
+  private readonly urgent = new Set<ImageHome>();
+  private readonly active: Run[] = [];
+  private readonly idle: Run[] = [];
+  private readonly builder: RunBuilder;
+  private readonly sweep = new Sweep();
+  private readonly chosen = new Int32Array(SWEEP_BLOCKS);
+  private cleaning = false;
+  private inflightBlocks = 0;
+
+  constructor(context: WriterContext) {
+    this.context = context;
+    this.builder = new RunBuilder(context.cache, context.slab, this.active);
+    this.pacer = new Pacer(context);
+    for (let i = 0; i < HOME_WRITES_MAX; i++) this.idle.push(new Run());
+  }
+
+  /** The way home of `image`, made at its first use. */
+  home(image: Image): ImageHome {
+    let home = this.homes.get(image);
+    if (home === undefined) {
+      home = new ImageHome(image, this.context, (hurried) => this.urgent.add(hurried));
+      this.homes.set(image, home);
+    }
+    return home;
+  }
+
+  /** The image is closed: nothing of it is dirty or in flight. */
+  forget(image: Image): void {
+    const home = this.homes.get(image);
+    if (home === undefined) return;
+    this.urgent.delete(home);
+    this.homes.delete(image);
+    home.close();
+  }
+
+  /** The gate at `image` is open again: goes on where it was passed over. */
+  reopened(image: Image): void {
+    const home = this.homes.get(image);
+    if (home === undefined) return;
+    home.relist();
+    home.advance();
+    home.settle();
+    home.note();
+    if (home.isUrgent) this.urgent.add(home);
+  }
+
+  /** Home writes in flight. */
+  get inflight(): number {
+    return this.active.length;
+  }
+
+  /** Begins what may begin now. */
+  pump(): void {
+    this.pumpUrgent();
+    this.pumpBackground();
+    this.pumpDeviceFlushes();
+  }
+
+  private pumpUrgent(): void {
+    for (const home of this.urgent) {
+      if (!home.isUrgent) {
+        this.urgent.delete(home);
+        continue;
+      }
+      while (this.idle.length > 0 && !home.isBackingOff && !home.image.gated && this.fillUrgentSweep(home)) {
+        this.startFrom(home.sweep, true);
+      }
+    }
+  }
+
+  /** Chooses the next blocks that this image's flush waits for. False if all are on their way. */
+  private fillUrgentSweep(home: ImageHome): boolean {
+    if (!home.sweep.isEmpty) return true;
+    const { frames } = this.context.cache;
+    const list = home.image.dirty;
+    let count = 0;
+    for (let frame = list.head; frame !== NONE && count < SWEEP_BLOCKS; frame = list.after(frame)) {
+      if (frames.since(frame) > home.wantedSince) break;
+      if (frames.state(frame) === FrameState.dirty && !this.isUnderway(home.image, frame)) this.chosen[count++] = frame;
+    }
+    if (count === 0) return false;
+    home.sweep.load(frames, this.chosen, count);
+    return true;
+  }
+
+  /** An older frame of the block is still being written: this one must wait for it. */
+  private isUnderway(image: Image, frame: FrameNo): boolean {
+    const block = this.context.cache.frames.block(frame);
+    return this.active.some((run) => run.covers(image, block));
+  }
+
+  private pumpBackground(): void {
+    const most = this.context.homeReads() > 0 && !this.isPressed ? HOME_WRITES_BESIDE_READS : HOME_WRITES_MAX;
+    while (this.active.length < most && this.idle.length > 0) {
+      if (this.sweep.isEmpty && !this.fillSweep()) return;
+      if (!this.draining && !this.pacer.mayWrite()) return;
+      this.startFrom(this.sweep, false);
+    }
+  }
+
+  /** Writers are being delayed: reads no longer come first. */
+  private get isPressed(): boolean {
+    return this.context.pressure.delayUs(this.context.cache.blocks, 1) > 0;
+  }
+
+  /** Blocks that are dirty and not on their way. */
+  private get waiting(): number {
+    return this.context.cache.blocks - this.context.cache.writtenBlocks - this.inflightBlocks;
+  }
+
+  private fillSweep(): boolean {
+    const { cache, policy, pressure } = this.context;
+    let count = this.chooseOld();
+    if (count === 0) {
+      const waiting = this.waiting;
+      if (waiting > pressure.start) this.cleaning = true;
+      else if (waiting <= pressure.start * CLEAN_TO) this.cleaning = false;
+      if (!this.cleaning && !this.draining) return false;
+      const surplus = this.draining ? waiting : Math.ceil(waiting - pressure.start * CLEAN_TO);
+      count = policy.victims(Math.min(Math.max(surplus, 1), SWEEP_BLOCKS), this.chosen);
+    }
+    this.sweep.load(cache.frames, this.chosen, count);
+    return count > 0;
+  }
+
+  /** Chooses what is dirty for longer than the age limit. */
+  private chooseOld(): number {
+    const maxAge = this.context.maxAgeUs();
+    if (maxAge === 0) return 0;
+    const { frames } = this.context.cache;
+    const limit = this.context.nowUs() - maxAge;
+    let count = 0;
+    for (const { image, isBackingOff } of this.homes.values()) {
+      if (isBackingOff || image.gated) continue;
+      for (let frame = image.dirty.head; frame !== NONE && count < SWEEP_BLOCKS; frame = image.dirty.after(frame)) {
+        if (frames.since(frame) > limit) break;
+        if (frames.state(frame) !== FrameState.dirty || this.isUnderway(image, frame)) continue;
+        this.context.policy.removed(frame);
+        this.chosen[count++] = frame;
+      }
+    }
+    return count;
+  }
+
+  /** When the next dirty block reaches the age limit; Infinity if none will. */
+  get nextAgeUs(): number {
+    const maxAge = this.context.maxAgeUs();
+    if (maxAge === 0) return Number.POSITIVE_INFINITY;
+    const { frames } = this.context.cache;
+    const limit = this.context.nowUs() - maxAge;
+    let next = Number.POSITIVE_INFINITY;
+    for (const { image, isBackingOff } of this.homes.values()) {
+      if (isBackingOff || image.gated) continue;
+      let frame = image.dirty.head;
+      while (frame !== NONE && frames.since(frame) <= limit) frame = image.dirty.after(frame); // on its way, or waiting for an I/O to end
+      if (frame !== NONE) next = Math.min(next, frames.since(frame));
+    }
+    return next + maxAge;
+  }
+
+  /** Since when the oldest dirty block waits; Infinity when none does. */
+  oldestSince(): number {
+    const { frames } = this.context.cache;
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const { image } of this.homes.values()) {
+      if (image.dirty.head !== NONE) oldest = Math.min(oldest, frames.since(image.dirty.head));
+    }
+    return oldest;
+  }
+
+  /** Starts a run at the sweep's next block, if that still has to go. */
+  private startFrom(sweep: Sweep, urgent: boolean): void {
+    const { slot, block } = sweep;
+    sweep.advance();
+    const image = this.context.image(slot);
+    if (image === undefined) return;
+    const home = this.home(image);
+    if (home.isBackingOff || image.gated) return; // left unlisted; listed again when that ends
+    const frame = this.context.cache.find(slot, block);
+    if (frame === NONE) return;
+    if (!urgent && this.context.policy.isListed(frame)) return; // written again since it was chosen: hot
+    const run = this.idle.pop()!;
+    if (!this.builder.claim(run, image, block)) {
+      this.idle.push(run); // an older frame of the block is in flight; when that ends the block is offered again
+      return;
+    }
+    run.urgent = urgent;
+    this.begin(run);
+  }
+
+  private begin(run: Run): void {
+    const { cache, policy } = this.context;
+    for (let i = 0; i < run.count; i++) {
+      const frame = run.frames[i] as FrameNo;
+      policy.removed(frame);
+      cache.beginHomeWrite(frame);
+    }
+    this.active.push(run);
+    this.inflightBlocks += run.count;
+    run.image.homeWrites++;
+    this.home(run.image).begin();
+    run.failedFlushes = this.home(run.image).failedFlushes;
+    this.writePiece(run);
+  }
+
+  private writePiece(run: Run): void {
+    const piece = run.pieces[0];
+    if (piece === undefined) {
+      this.end(run, 0);
+      return;
+    }
+    const at = piece.offset + run.done;
+    const left = piece.length - run.done;
+    const fd = run.image.file.fdFor(at, left);
+    const direct = run.image.file.isDirect(fd);
+    const { lanes } = this.home(run.image);
+    if (!lanes.enter(run, direct)) return;
+    const iov = run.iov.address + run.iovFirst * 16;
+    this.context.counters.at[Counter.writebackIos]! += 1;
+    this.context.io.writev(fd, iov, run.iovCount, at, (result) => {
+      for (const next of lanes.leave(direct)) this.writePiece(next);
+      this.wrote(run, fd, left, result);
+    });
+  }
+
+  private wrote(run: Run, fd: number, wanted: number, result: number): void {
+    const { file } = run.image;
+    if (result === -E.EINVAL && file.isDirect(fd)) {
+      file.giveUpDirect();
+      this.writePiece(run);
+      return;
+    }
+    if (result <= 0) {
+      this.end(run, result === 0 ? -E.EIO : result);
+      return;
+    }
+    this.context.counters.at[Counter.writebackBytes]! += result;
+    this.pacer.wrote(result, run.urgent);
+    run.image.unflushed = true;
+    if (result < wanted) {
+      const first = run.iov.advance(run.iovFirst, run.iovCount, result);
+      run.iovCount -= first - run.iovFirst;
+      run.iovFirst = first;
+      run.done += result;
+    } else {
+      const piece = run.pieces.shift()!;
+      run.image.homeSize = Math.max(run.image.homeSize, piece.offset + piece.length);
+      if (run.pieces.length > 0) this.builder.aim(run);
+    }
+    this.writePiece(run);
+  }
+
+  private end(run: Run, result: number): void {
+    const { cache } = this.context;
+    const { image } = run;
+    this.active.splice(this.active.indexOf(run), 1);
+    this.inflightBlocks -= run.count;
+    image.homeWrites--;
+    const home = this.home(image);
+    const isHome = result === 0 && run.failedFlushes === home.failedFlushes;
+    for (let i = 0; i < run.count; i++) cache.endHomeWrite(image, run.frames[i] as FrameNo, isHome);
+    this.idle.push(run);
+    if (result < 0) home.fail("write", result);
+    else home.advance();
+    home.settle();
+  }
+
+  /** Written blocks take room until the device has them: flush when they are many, or when there is nothing better to do. */
+  private pumpDeviceFlushes(): void {
+    const { cache } = this.context;
+    if (cache.writtenBlocks === 0) return;
+    const many = cache.writtenBlocks >= this.unflushedMost;
+    const quiet = this.active.length === 0 && this.sweep.isEmpty;
+    if (!many && !quiet) return;
+    for (const home of this.homes.values()) {
+      if (home.image.written.count > 0 && !home.flushActive && !home.isBackingOff && !home.image.gated)
+        home.flushDevice();
+    }
+  }
+
+  /**
+   * Blocks written home that may wait for a device flush. While writers are delayed, what the device writes in a moment:
+   * room that comes back in large steps would let them in by bursts, and stall them in between.
+   */
+  private get unflushedMost(): number {
+    const most = this.context.cache.frames.count * UNFLUSHED_SHARE;
+    if (!this.isPressed) return most;
+    return Math.min(most, Math.max(RUN_FRAMES_MAX, (this.pacer.bytesPerSecond / BLOCK_BYTES) * UNFLUSHED_SECONDS));
+  }
+
+  /** True when nothing is dirty, in flight or unsettled. */
+  get isClean(): boolean {
+    return this.context.cache.blocks === 0 && this.active.length === 0;
+  }
+
+  /** A flush of `image`: `done` gets 0 or a negated error number. */
+  flush(image: Image, since: Instant, dataOnly: boolean, done: (result: number) => void): void {
+    this.home(image).flush(since, dataOnly, done);
+  }
+}

@@ -1,0 +1,33 @@
+import { expect, test } from "vitest";
+import { DELAY_US_MAX } from "../../src/base/limits.ts";
+import { Pressure } from "../../src/writeback/pressure.ts";
+
+test("nobody waits below the start of the curve, and the wait grows without a cliff up to its bound", () => {
+  const pressure = new Pressure(10_000, 0.8);
+  expect(pressure.delayUs(5600, 1)).toBe(0);
+  let before = 0;
+  for (let dirty = 5601; dirty < 8000; dirty++) {
+    const delay = pressure.delayUs(dirty, 1);
+    expect(delay).toBeGreaterThan(before);
+    before = delay;
+  }
+  expect(pressure.delayUs(7999, 256)).toBe(DELAY_US_MAX);
+  expect(pressure.delayUs(8000, 256)).toBe(DELAY_US_MAX);
+});
+
+test("there is room up to the limit, and for anything when nothing is dirty", () => {
+  const pressure = new Pressure(1000, 0.1);
+  expect(pressure.hasRoom(99, 1)).toBe(true);
+  expect(pressure.hasRoom(100, 1)).toBe(false);
+  expect(pressure.hasRoom(0, 256)).toBe(true);
+  expect(pressure.hasRoom(1, 256)).toBe(false);
+});
+
+test("the writer starts early enough for the write that waits", () => {
+  const pressure = new Pressure(1000, 0.1);
+  expect(pressure.start).toBe(50);
+  pressure.demand = 80;
+  expect(pressure.start).toBe(20);
+  pressure.demand = 256;
+  expect(pressure.start).toBe(0);
+});
