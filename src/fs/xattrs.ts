@@ -1,0 +1,73 @@
+/** GETXATTR, SETXATTR, LISTXATTR, REMOVEXATTR. */
+import { existsSync } from "node:fs";
+import { E } from "../base/errno.ts";
+import type { InodeSlot } from "../base/units.ts";
+import { In, Opcode } from "../fuse/constants.ts";
+import { type Handler, IN_HEADER_BYTES, type ReplyBody } from "../fuse/request.ts";
+import * as libc from "../sys/libc.ts";
+import { getXattr, listXattr, removeXattr, setXattr } from "../sys/xattr.ts";
+import type { Namespace } from "./context.ts";
+
+const ACCESS_LISTS = "system.posix_acl_";
+const SELINUX_LABEL = "security.selinux";
+const VALUE_BYTES_MAX = 65536;
+
+type Use = (dirfd: number, name: Buffer) => number;
+
+export function xattrHandlers(fs: Namespace): Record<number, Handler> {
+  const withoutLabels = !existsSync("/sys/fs/selinux/enforce");
+  const value = Buffer.alloc(VALUE_BYTES_MAX);
+
+  /**
+   * EOPNOTSUPP for namespaces that mean nothing here, so that `ls -l` asks once and not for every file: labels on a host
+   * without SELinux; access lists unless the kernel enforces them on this mount (a list that is shown and not obeyed would lie).
+   */
+  const supported = (key: string): boolean => {
+    if (key === SELINUX_LABEL) return !withoutLabels;
+    return !key.startsWith(ACCESS_LISTS) || fs.options.accessLists();
+  };
+  const at = (slot: InodeSlot, key: string, use: Use): number => {
+    if (!supported(key)) return -E.EOPNOTSUPP;
+    const dirfd = fs.inodes.directories.place(slot);
+    return dirfd < 0 ? dirfd : use(dirfd, fs.inodes.directories.name);
+  };
+  return {
+    [Opcode.GETXATTR]: (request, body) => {
+      const key = request.name(In.GETXATTR.name);
+      const wanted = request.u32(In.GETXATTR.size);
+      return answer(value, wanted, body, (room) =>
+        at(request.slot, key, (dirfd, name) => getXattr(dirfd, name, libc.cstring(key), room)),
+      );
+    },
+    [Opcode.LISTXATTR]: (request, body) =>
+      answer(value, request.u32(In.LISTXATTR.size), body, (room) =>
+        at(request.slot, "", (dirfd, name) => listXattr(dirfd, name, room)),
+      ),
+    [Opcode.SETXATTR]: (request) => {
+      const key = request.name(In.SETXATTR.name);
+      const from = IN_HEADER_BYTES + In.SETXATTR.name + key.length + 1;
+      const size = request.u32(In.SETXATTR.size);
+      if (from + size > request.length) return -E.EINVAL;
+      const bytes = request.bytes.subarray(from, from + size);
+      const flags = request.u32(In.SETXATTR.flags);
+      return at(request.slot, key, (dirfd, name) => setXattr(dirfd, name, libc.cstring(key), bytes, flags));
+    },
+    [Opcode.REMOVEXATTR]: (request) => {
+      const key = request.name(0);
+      return at(request.slot, key, (dirfd, name) => removeXattr(dirfd, name, libc.cstring(key)));
+    },
+  };
+}
+
+/** Size 0 asks how long the value is; else it must fit in `wanted` bytes, or ERANGE. */
+function answer(value: Buffer, wanted: number, body: ReplyBody, call: (room: Buffer | null) => number): number {
+  const length = call(wanted === 0 ? null : value.subarray(0, Math.min(wanted, VALUE_BYTES_MAX)));
+  if (length < 0) return length;
+  if (wanted !== 0) {
+    body.copy(value.subarray(0, length));
+    return 0;
+  }
+  body.u32(length);
+  body.u32(0);
+  return 0;
+}

@@ -1,0 +1,316 @@
+/**
+ * One mount's conversation with the kernel: takes requests from the channel, serves READ and WRITE on the shortest way, and
+ * gives all others to the opcode table. What the table lacks is ENOSYS.
+ *
+ * A request's first 80 bytes (header and the structure of READ or WRITE) land in `memory`, the rest in the landing window:
+ * a WRITE's payload is then already in the frames that will hold it. Other requests' rest is copied behind the 80 bytes.
+ */
+import type { Clock } from "../base/clock.ts";
+import { E } from "../base/errno.ts";
+import { INODES_MAX, REQUEST_BYTES_MAX, REQUEST_PAGES_MAX } from "../base/limits.ts";
+import { BLOCK_BYTES, type InodeSlot, SECTOR_BYTES } from "../base/units.ts";
+import type { Slab } from "../cache/slab.ts";
+import { Counter, type Counters, HistogramSlot } from "../stats/counters.ts";
+import { O } from "../sys/constants.ts";
+import { IoVector } from "../sys/iovec.ts";
+import { Mapping } from "../sys/memory.ts";
+import { PARKED, type Volume } from "../volume/volume.ts";
+import { type Channel, isGone } from "./channel.ts";
+import { In, Notify, Opcode, WriteFlag } from "./constants.ts";
+import { Landing, shiftPayload } from "./landing.ts";
+import type { Negotiation } from "./negotiation.ts";
+import {
+  type Handler,
+  IN_HEADER_BYTES,
+  type Later,
+  NO_REPLY,
+  OUT_HEADER_BYTES,
+  PENDING,
+  ReplyBody,
+  Request,
+} from "./request.ts";
+
+/** Header and the structure of READ or WRITE. */
+const HEAD_BYTES = IN_HEADER_BYTES + In.WRITE.bytes;
+/** fuse_write_out. */
+const WRITE_OUT_BYTES = 8;
+/** Answers to larger writes are never kept back: waking the client is little beside copying so much. */
+const KEPT_BYTES_MAX = 16 * 1024;
+/** Answers to writes that may wait to be sent, more than the ring that sends them has entries; words of each. */
+const ANSWERS = 1024;
+const ANSWER_WORDS = 8;
+const MEMORY_BYTES = REQUEST_BYTES_MAX + 2 * BLOCK_BYTES;
+
+/** How a turn of `serve` ended. */
+export const Served = { idle: 0, budget: 1, starved: 2, gone: 3 } as const;
+export type Served = (typeof Served)[keyof typeof Served];
+
+export interface SessionOptions {
+  channel: Channel;
+  slab: Slab;
+  counters: Counters;
+  clock: Clock;
+  negotiation: Negotiation;
+  /** True if nodeid and generation are those of a file that the kernel may know. */
+  isKnown: (slot: InodeSlot, generation: number) => boolean;
+  /** A handler threw: logged once, answered with EIO. */
+  crashed: (error: unknown, request: Request) => void;
+}
+
+export class Session {
+  private readonly memory = Mapping.anonymous(MEMORY_BYTES);
+  private readonly options: SessionOptions;
+  private readonly request: Request;
+  private readonly out = Mapping.anonymous(OUT_HEADER_BYTES + MEMORY_BYTES);
+  private readonly outWords: Uint32Array;
+  private readonly body: ReplyBody;
+  private readonly answerMemory = Mapping.anonymous(ANSWERS * ANSWER_WORDS * 4);
+  private readonly answers = new Uint32Array(this.answerMemory.view(0, ANSWERS * ANSWER_WORDS * 4));
+  private nextAnswer = 0;
+  private readonly iov = new IoVector(REQUEST_PAGES_MAX + 4);
+  private readonly taken = new Int32Array(REQUEST_PAGES_MAX + 1);
+  private handlers: (Handler | undefined)[] = [];
+  private volume!: Volume;
+  private landing!: Landing;
+  private killPrivileges!: (slot: InodeSlot) => number;
+  /** Answers to writes go out when the loop goes to sleep, not at once. */
+  keepsAnswers = false;
+  /** Requests served by this engine. */
+  served = 0;
+
+  constructor(options: SessionOptions) {
+    this.options = options;
+    this.request = new Request(this.memory.view(0, MEMORY_BYTES), (request) => this.later(request));
+    const out = this.out.view(0, this.out.bytes);
+    this.outWords = new Uint32Array(out, 0, OUT_HEADER_BYTES / 4);
+    this.body = new ReplyBody(out, OUT_HEADER_BYTES);
+  }
+
+  /**
+   * Connects the data path, what takes set-user-id bits away before a write by somebody else (0 or a negated error number),
+   * and the table of all other operations.
+   */
+  attach(
+    volume: Volume,
+    killPrivileges: (slot: InodeSlot) => number,
+    handlers: Partial<Record<number, Handler>>,
+  ): void {
+    this.volume = volume;
+    this.landing = new Landing(this.options.slab, volume.cache.allocator, this.memory.address, HEAD_BYTES);
+    this.killPrivileges = killPrivileges;
+    this.handlers = [];
+    for (const [opcode, handler] of Object.entries(handlers)) this.handlers[Number(opcode)] = handler;
+  }
+
+  /** Serves up to `budget` requests, until none waits. */
+  serve(budget: number): Served {
+    const { channel } = this.options;
+    const { landing } = this;
+    const { allocator } = this.volume.cache;
+    this.options.clock.nowUs(); // each request is timed from the end of the one before it
+    for (let left = budget; left > 0; left--) {
+      if (!allocator.ready()) return Served.starved;
+      const bytes = channel.receive(landing.address, landing.aim());
+      if (bytes < 0) {
+        if (bytes === -E.EAGAIN) return Served.idle;
+        if (isGone(bytes)) return Served.gone;
+        continue; // EINTR, ENOENT: withdrawn before we had it
+      }
+      this.request.length = bytes;
+      if (bytes > HEAD_BYTES) landing.landed(bytes - HEAD_BYTES);
+      this.handle();
+      this.served++;
+    }
+    return Served.budget;
+  }
+
+  private handle(): void {
+    const { request } = this;
+    try {
+      if (request.slot < INODES_MAX) {
+        if (request.opcode === Opcode.WRITE) {
+          this.write(request.slot);
+          return;
+        }
+        if (request.opcode === Opcode.READ) {
+          this.read(request.slot);
+          return;
+        }
+      }
+      this.dispatch();
+    } catch (error) {
+      this.options.crashed(error, request);
+      this.sendError(-E.EIO, request.uniqueLow, request.uniqueHighRaw);
+    }
+  }
+
+  private dispatch(): void {
+    const { request, body } = this;
+    const { opcode } = request;
+    if (opcode !== Opcode.WRITE && request.length > HEAD_BYTES) {
+      this.landing.copyTo(request.bytes.subarray(HEAD_BYTES), request.length - HEAD_BYTES);
+    }
+    const handler = this.handlers[opcode];
+    body.reset();
+    const outcome = handler === undefined ? -E.ENOSYS : handler(request, body);
+    if (outcome === PENDING || outcome === NO_REPLY) return;
+    if (outcome < 0) this.sendError(outcome, request.uniqueLow, request.uniqueHighRaw);
+    else this.sendBody(request.uniqueLow, request.uniqueHighRaw);
+  }
+
+  /** The bytes of the WRITE being handled, for files that are not images. */
+  payload(): Buffer {
+    const bytes = Buffer.alloc(this.request.length - HEAD_BYTES);
+    this.landing.copyTo(bytes, bytes.length);
+    return bytes;
+  }
+
+  private write(slot: InodeSlot): void {
+    const { request, volume, options } = this;
+    const startedUs = options.clock.lastUs;
+    const low = request.uniqueLow;
+    const high = request.uniqueHighRaw;
+    const offset = request.u64(In.WRITE.offset);
+    const size = request.u32(In.WRITE.size);
+    const flags = request.u32(In.WRITE.writeFlags);
+    const openFlags = request.u32(In.WRITE.flags);
+    const refused = this.refusal(slot, flags, size, offset, openFlags);
+    if (refused < 0 || size === 0) {
+      this.sendWritten(refused, low, high, startedUs);
+      return;
+    }
+    const shift = offset % BLOCK_BYTES;
+    volume.cache.allocator.take(Math.ceil((shift + size) / BLOCK_BYTES), this.taken);
+    if (shift !== 0) shiftPayload(options.slab, this.taken, size, shift);
+    const result = volume.write(
+      slot,
+      offset,
+      size,
+      this.taken,
+      () => (later) => this.wrote(slot, openFlags, later, low, high, startedUs),
+    );
+    if (result !== PARKED) this.wrote(slot, openFlags, result, low, high, startedUs);
+  }
+
+  /** Answers a write; one with O_DSYNC or O_SYNC (the kernel leaves them to us) only when it is as safe as a flush makes it. */
+  private wrote(
+    slot: InodeSlot,
+    openFlags: number,
+    result: number,
+    low: number,
+    high: number,
+    startedUs: number,
+  ): void {
+    if ((openFlags & O.DSYNC) === 0 || result <= 0) {
+      this.sendWritten(result, low, high, startedUs);
+      return;
+    }
+    this.volume.flush(slot, (openFlags & O.SYNC) !== O.SYNC, (flushed) =>
+      this.sendWritten(flushed < 0 ? flushed : result, low, high, startedUs),
+    );
+  }
+
+  /** What forbids a write: 0 or a negated error number. */
+  private refusal(slot: InodeSlot, writeFlags: number, size: number, offset: number, openFlags: number): number {
+    if (!this.options.isKnown(slot, this.request.generation)) return -E.ESTALE;
+    const paged = (writeFlags & WriteFlag.CACHE) !== 0;
+    if (!paged && isMisaligned(openFlags, offset, size)) return -E.EINVAL;
+    return (writeFlags & WriteFlag.KILL_SUIDGID) !== 0 ? this.killPrivileges(slot) : 0;
+  }
+
+  private sendWritten(result: number, low: number, high: number, startedUs: number): void {
+    if (result < 0) {
+      this.sendError(result, low, high);
+      return;
+    }
+    const place = this.nextAnswer++ % ANSWERS;
+    const at = place * ANSWER_WORDS;
+    this.answers[at] = OUT_HEADER_BYTES + WRITE_OUT_BYTES;
+    this.answers[at + 1] = 0;
+    this.answers[at + 2] = low;
+    this.answers[at + 3] = high;
+    this.answers[at + 4] = result;
+    this.answers[at + 5] = 0;
+    const address = this.answerMemory.address + at * 4;
+    if (this.keepsAnswers && result <= KEPT_BYTES_MAX)
+      this.options.channel.post(address, OUT_HEADER_BYTES + WRITE_OUT_BYTES);
+    else this.options.channel.send(address, OUT_HEADER_BYTES + WRITE_OUT_BYTES);
+    this.options.counters.observe(HistogramSlot.write, this.options.clock.nowUs() - startedUs);
+  }
+
+  private read(slot: InodeSlot): void {
+    const { request, volume } = this;
+    const startedUs = this.options.clock.lastUs;
+    const low = request.uniqueLow;
+    const high = request.uniqueHighRaw;
+    const offset = request.u64(In.READ.offset);
+    const size = request.u32(In.READ.size);
+    if (!this.options.isKnown(slot, request.generation)) {
+      this.sendError(-E.ESTALE, low, high);
+      return;
+    }
+    if (isMisaligned(request.u32(In.READ.flags), offset, size)) {
+      this.sendError(-E.EINVAL, low, high);
+      return;
+    }
+    const count = volume.read(slot, offset, size, this.iov, () => (result, iov, entries) => {
+      if (iov === undefined) this.sendError(result, low, high);
+      else this.sendRead(iov, entries, low, high, startedUs);
+    });
+    if (count < 0) this.sendError(count, low, high);
+    else if (count > 0) this.sendRead(this.iov, count, low, high, startedUs);
+  }
+
+  /** Sends what entries 1 to `count` - 1 of `iov` hold. */
+  private sendRead(iov: IoVector, count: number, low: number, high: number, startedUs: number): void {
+    const bytes = iov.bytes(1, count);
+    this.header(OUT_HEADER_BYTES + bytes, 0, low, high);
+    iov.set(0, this.out.address, OUT_HEADER_BYTES);
+    this.options.channel.sendGathered(iov.address, count);
+    const { counters } = this.options;
+    counters.at[Counter.readRequests]! += 1;
+    counters.at[Counter.readBytes]! += bytes;
+    counters.observe(HistogramSlot.read, this.options.clock.nowUs() - startedUs);
+  }
+
+  private header(bytes: number, error: number, low: number, high: number): void {
+    this.outWords[0] = bytes;
+    this.outWords[1] = error;
+    this.outWords[2] = low;
+    this.outWords[3] = high;
+  }
+
+  private sendError(error: number, low: number, high: number): void {
+    this.header(OUT_HEADER_BYTES, error, low, high);
+    this.options.channel.send(this.out.address, OUT_HEADER_BYTES);
+  }
+
+  private sendBody(low: number, high: number): void {
+    this.header(OUT_HEADER_BYTES + this.body.length, 0, low, high);
+    this.options.channel.send(this.out.address, OUT_HEADER_BYTES + this.body.length);
+  }
+
+  private later(request: Request): Later {
+    const low = request.uniqueLow;
+    const high = request.uniqueHighRaw;
+    return {
+      end: (result) => this.sendError(result, low, high),
+      reply: (fill) => {
+        this.body.reset();
+        fill(this.body);
+        this.sendBody(low, high);
+      },
+    };
+  }
+
+  /** Asks the kernel to send again what an earlier engine took and did not answer. 0 or a negated error number. */
+  resend(): number {
+    this.header(OUT_HEADER_BYTES, Notify.RESEND, 0, 0);
+    const result = this.options.channel.send(this.out.address, OUT_HEADER_BYTES);
+    return Math.min(result, 0);
+  }
+}
+
+/** O_DIRECT is for whole sectors; QEMU probes with less to learn the alignment. */
+const isMisaligned = (openFlags: number, offset: number, size: number): boolean =>
+  (openFlags & O.DIRECT) !== 0 && (offset % SECTOR_BYTES !== 0 || size % SECTOR_BYTES !== 0);

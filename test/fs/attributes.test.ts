@@ -1,0 +1,231 @@
+import { execFileSync } from "node:child_process";
+import { chmodSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { E } from "../../src/base/errno.ts";
+import { Opcode, SetattrValid as Valid } from "../../src/fuse/constants.ts";
+import { need } from "../support/need.ts";
+import { DIRTY_BLOCKS, fields, type Reply, Rig } from "./rig.ts";
+
+let rig: Rig;
+const at = (name: string): string => join(rig.backing, name);
+beforeEach(() => {
+  rig = new Rig();
+});
+afterEach(() => rig.close());
+
+interface Change {
+  size?: number;
+  atime?: bigint;
+  mtime?: bigint;
+  mode?: number;
+  uid?: number;
+  gid?: number;
+}
+
+/** SETATTR with the fields of `change`; `more` are further FATTR_* bits. */
+function setattr(node: bigint, valid: number, change: Change = {}): Reply {
+  const { size = 0, atime = 0n, mtime = 0n, mode = 0, uid = 0, gid = 0 } = change;
+  const body = fields(valid, 0, 0n, BigInt(size), 0n, atime, mtime, 0n, 0, 0, 0, mode, 0, uid, gid, 0);
+  return rig.send(Opcode.SETATTR, body, { node });
+}
+
+describe("attributes", () => {
+  it("are the backing file's while nothing is dirty", () => {
+    writeFileSync(at("f"), Buffer.alloc(10000, 1));
+    utimesSync(at("f"), 1000, 2000);
+    const file = rig.lookup("f");
+    const home = statSync(at("f"));
+    expect(rig.getattr(file.node).attr(16)).toMatchObject({ size: 10000, mtime: 2000, blocks: home.blocks });
+    expect(rig.getattr(file.node).body.length).toBe(104);
+  });
+
+  it("are the cache's where it is newer, with blocks for what is not home", () => {
+    const file = rig.create("f");
+    rig.dirty(file.slot, 1 << 20, 4_000_000_000);
+    const attr = rig.getattr(file.node).attr(16);
+    expect(attr).toMatchObject({ size: 1 << 20, mtime: 4_000_000_000, ctime: 4_000_000_000, blocks: 8 * DIRTY_BLOCKS });
+    expect(rig.getattr(file.node).attr(16).blocks).toBe(statSync(at("f")).blocks + 8 * DIRTY_BLOCKS);
+  });
+
+  it("claim no more blocks than the whole file has, and no fewer than home has", () => {
+    writeFileSync(at("f"), Buffer.alloc(10000, 1));
+    const file = rig.lookup("f");
+    const home = statSync(at("f")).blocks;
+    rig.dirty(file.slot, 10000, 5);
+    expect(rig.getattr(file.node).attr(16).blocks).toBe(Math.max(home, 24));
+    rig.dirty(file.slot, 100, 5);
+    expect(rig.getattr(file.node).attr(16).blocks).toBe(home);
+  });
+
+  it("show a time before 1970 and one after 2106", () => {
+    const file = rig.create("f");
+    expect(setattr(file.node, Valid.ATIME | Valid.MTIME, { mtime: -5n }).attr(16).mtime).toBe(-5);
+    expect(setattr(file.node, Valid.MTIME, { mtime: 5_000_000_000n }).attr(16).mtime).toBe(5_000_000_000);
+    rig.dirty(file.slot, 0, -7);
+    expect(rig.getattr(file.node).attr(16).mtime).toBe(-7);
+  });
+
+  it("keep the image's remembered mtime in step with what the user sets", () => {
+    const file = rig.create("f");
+    setattr(file.node, Valid.MTIME, { mtime: 1234n });
+    expect(rig.data.mtimes.get(file.slot)).toBe(1234);
+    expect(Math.floor(statSync(at("f")).mtimeMs)).toBe(1234_000);
+  });
+
+  it("come by STATX too, with the time of birth", () => {
+    const file = rig.create("f");
+    rig.dirty(file.slot, 8192, 4_000_000_000);
+    const { body } = rig.send(Opcode.STATX, fields(0, 0, 0n, 0, 0xfff), { node: file.node });
+    expect(body.length).toBe(288);
+    expect(body.readBigUInt64LE(32 + 40)).toBe(8192n);
+    expect(body.readBigInt64LE(32 + 112)).toBe(4_000_000_000n);
+    expect(body.readUInt16LE(32 + 28)).toBe(0o100644);
+    expect(Number(body.readBigInt64LE(32 + 80))).toBe(Math.floor(statSync(at("f")).birthtimeMs / 1000));
+  });
+});
+
+describe("changing attributes", () => {
+  it("sets mode and owner, and a new owner loses set-user-id", (context) => {
+    need(context, "root");
+    const file = rig.create("f");
+    expect(setattr(file.node, Valid.MODE, { mode: 0o4755 }).attr(16).mode).toBe(0o104755);
+    expect(setattr(file.node, Valid.UID | Valid.GID, { uid: 12, gid: 13 }).attr(16)).toMatchObject({
+      uid: 12,
+      gid: 13,
+      mode: 0o100755,
+    });
+    expect(setattr(file.node, Valid.GID, { gid: 14 }).attr(16)).toMatchObject({ uid: 12, gid: 14 });
+  });
+
+  it("sets the size, and then the time that comes with it", () => {
+    writeFileSync(at("f"), "content");
+    utimesSync(at("f"), 1000, 2000);
+    const file = rig.lookup("f");
+    const same = setattr(file.node, Valid.SIZE, { size: 7 });
+    expect(same.attr(16).size).toBe(7);
+    expect(same.attr(16).mtime).toBeGreaterThan(2000);
+    expect(setattr(file.node, Valid.SIZE | Valid.MTIME, { size: 3, mtime: 5n }).attr(16)).toMatchObject({
+      size: 3,
+      mtime: 5,
+    });
+    expect(statSync(at("f")).size).toBe(3);
+  });
+
+  it("takes set-user-id away when somebody else truncates", () => {
+    writeFileSync(at("f"), "content");
+    chmodSync(at("f"), 0o6755);
+    const file = rig.lookup("f");
+    expect(setattr(file.node, Valid.SIZE | Valid.KILL_SUIDGID, { size: 1 }).attr(16).mode).toBe(0o100755);
+    chmodSync(at("f"), 0o2644);
+    expect(setattr(file.node, Valid.SIZE | Valid.KILL_SUIDGID, { size: 2 }).attr(16).mode).toBe(0o102644);
+  });
+
+  it("refuses a size for a directory", () => {
+    const dir = rig.mkdir("d");
+    expect(setattr(dir.node, Valid.SIZE, { size: 1 }).error).toBe(-E.EISDIR);
+  });
+
+  it("changes a symlink itself, never what it points to", () => {
+    writeFileSync(at("f"), "", { mode: 0o600 });
+    const link = rig.send(Opcode.SYMLINK, fields("s", "f"));
+    setattr(link.node, Valid.MODE, { mode: 0o777 });
+    setattr(link.node, Valid.MTIME, { mtime: 99n });
+    expect(statSync(at("f")).mode & 0o777).toBe(0o600);
+    expect(statSync(at("f")).mtimeMs).toBeGreaterThan(99_000);
+    expect(rig.getattr(link.node).attr(16).mtime).toBe(99);
+  });
+
+  it("reaches the root directory itself", () => {
+    expect(setattr(1n, Valid.MODE | Valid.MTIME, { mode: 0o711, mtime: 77n }).attr(16)).toMatchObject({
+      mode: 0o040711,
+      mtime: 77,
+    });
+  });
+});
+
+describe("opening", () => {
+  it("answers with the session's flags and nothing that a restart would lose", () => {
+    const file = rig.create("f");
+    const { body } = rig.send(Opcode.OPEN, fields(2, 0), { node: file.node });
+    expect([body.readBigUInt64LE(0), body.readUInt32LE(8), body.length]).toEqual([0n, 1, 16]);
+    rig.restart();
+    expect(rig.send(Opcode.RELEASE, fields(0n, 0, 0, 0n), { node: file.node }).error).toBe(0);
+  });
+
+  it("tells at once that a file cannot be written at home", (context) => {
+    need(context, "root", "chattr");
+    const file = rig.create("f");
+    execFileSync("chattr", ["+i", at("f")]);
+    try {
+      expect(rig.send(Opcode.OPEN, fields(1, 0), { node: file.node }).error).toBe(-E.EPERM);
+      expect(rig.send(Opcode.OPEN, fields(0, 0), { node: file.node }).error).toBe(0);
+      expect(rig.inodes.openHome(file.slot, 0)).toBeGreaterThan(0);
+    } finally {
+      execFileSync("chattr", ["-i", at("f")]);
+    }
+  });
+
+  it("of a directory is told from that of a file, and a directory can be synced", () => {
+    const file = rig.create("f");
+    expect(rig.send(Opcode.OPENDIR, fields(0, 0), { node: file.node }).error).toBe(-E.ENOTDIR);
+    expect(rig.send(Opcode.OPENDIR, fields(0, 0)).error).toBe(0);
+    expect(rig.send(Opcode.FSYNCDIR, fields(0n, 0, 0)).error).toBe(0);
+  });
+
+  it("tells the backing filesystem's space", () => {
+    const { body } = rig.send(Opcode.STATFS, Buffer.alloc(0));
+    expect(body.length).toBe(80);
+    expect(body.readBigUInt64LE(0)).toBeGreaterThan(0n);
+    expect(body.readUInt32LE(44)).toBe(255);
+  });
+
+  it("checks access by the mode bits when the kernel asks", () => {
+    const file = rig.create("f", {}, 0o302, 0o640);
+    const ask = (mask: number, uid: number, gid: number): number =>
+      rig.send(Opcode.ACCESS, fields(mask, 0), { node: file.node, uid, gid }).error;
+    expect(ask(6, 0, 0)).toBe(0);
+    expect(ask(1, 0, 0)).toBe(-E.EACCES);
+    expect(ask(4, 99, process.getegid!())).toBe(0);
+    expect(ask(4, 99, 98)).toBe(-E.EACCES);
+  });
+});
+
+describe("extended attributes", () => {
+  const xattr = (opcode: number, body: Buffer, node: bigint): Reply => rig.send(opcode, body, { node });
+  const set = (node: bigint, key: string, value: string): Reply =>
+    xattr(Opcode.SETXATTR, Buffer.concat([fields(value.length, 0, key), Buffer.from(value)]), node);
+
+  it("are kept, read, listed and removed, on files and on the root", () => {
+    for (const node of [rig.create("f").node, rig.mkdir("d").node, 1n]) {
+      expect(set(node, "user.test", "value").error).toBe(0);
+      expect(xattr(Opcode.GETXATTR, fields(100, 0, "user.test"), node).body.toString()).toBe("value");
+      expect(xattr(Opcode.GETXATTR, fields(0, 0, "user.test"), node).body.readUInt32LE(0)).toBe(5);
+      expect(xattr(Opcode.GETXATTR, fields(2, 0, "user.test"), node).error).toBe(-E.ERANGE);
+      expect(xattr(Opcode.LISTXATTR, fields(100, 0), node).body.toString()).toContain("user.test\0");
+      expect(xattr(Opcode.REMOVEXATTR, fields("user.test"), node).error).toBe(0);
+      expect(xattr(Opcode.GETXATTR, fields(100, 0, "user.test"), node).error).toBe(-E.ENODATA);
+    }
+  });
+
+  it("follow a file that was unlinked while in use", () => {
+    const file = rig.create("f");
+    set(file.node, "user.test", "value");
+    rig.unlink("f");
+    expect(xattr(Opcode.GETXATTR, fields(100, 0, "user.test"), file.node).body.toString()).toBe("value");
+  });
+
+  it("say that access lists are not supported while the kernel does not check them", () => {
+    const file = rig.create("f");
+    expect(xattr(Opcode.GETXATTR, fields(0, 0, "system.posix_acl_access"), file.node).error).toBe(-E.EOPNOTSUPP);
+    rig.close();
+    rig = new Rig({ accessLists: true });
+    const other = rig.create("f");
+    expect(xattr(Opcode.GETXATTR, fields(0, 0, "system.posix_acl_access"), other.node).error).toBe(-E.ENODATA);
+  });
+
+  it("of a size that the request does not hold are refused", () => {
+    const file = rig.create("f");
+    expect(xattr(Opcode.SETXATTR, fields(5000, 0, "user.test"), file.node).error).toBe(-E.EINVAL);
+  });
+});
