@@ -1,0 +1,113 @@
+/** `hypegear mount`: starts a keeper and returns when it serves, or stays and is the keeper itself. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { resolve } from "node:path";
+import type { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { Command, Option } from "commander";
+import { ExitCode, Failure } from "../base/errors.ts";
+import { THROUGH_BYTES_MAX } from "../base/limits.ts";
+import { formatSize } from "../base/size.ts";
+import type { KeeperConfig, Ready, Report } from "../keeper/config.ts";
+import { keep } from "../keeper/keeper.ts";
+import { kebab, MOUNT_OPTIONS, type MountOptions, OPTION_KEYS, parseOptionList } from "./mount-options.ts";
+import { version } from "./version.ts";
+
+const REPORT_FD = 3;
+const scriptPath = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
+
+export function mountCommand(): Command {
+  const command = new Command("mount")
+    .description("Mounts a write-back cache over a directory of images. Returns when guests can use it.")
+    .argument("<BACKING>", "the directory with the images")
+    .argument("[MOUNTPOINT]", "where guests see them; default: over BACKING itself");
+  for (const key of OPTION_KEYS) command.addOption(optionOf(key));
+  return command
+    .option("-o <KEY=VALUE,...>", "any of these options, as fstab has them; may be repeated", collect, {})
+    .action(
+      async (
+        backing: string,
+        mountpoint: string | undefined,
+        given: Partial<MountOptions> & { o: Partial<MountOptions> },
+      ) => {
+        process.exitCode = await mount(backing, mountpoint ?? backing, given);
+      },
+    );
+}
+
+function optionOf(key: keyof MountOptions): Option {
+  const row = MOUNT_OPTIONS[key];
+  if (row.value === undefined) return new Option(`--${kebab(key)}`, row.help);
+  return new Option(`--${kebab(key)} <${row.value}>`, `${row.help} (default: ${row.shown})`).argParser((text) =>
+    row.parse(text),
+  );
+}
+
+const collect = (list: string, before: Partial<MountOptions>): Partial<MountOptions> => ({
+  ...before,
+  ...parseOptionList(list),
+});
+
+function mount(
+  backing: string,
+  mountpoint: string,
+  given: Partial<MountOptions> & { o: Partial<MountOptions> },
+): Promise<ExitCode> {
+  const { o, ...long } = given;
+  const initial = Object.fromEntries(
+    OPTION_KEYS.map((key) => [key, MOUNT_OPTIONS[key].initial]),
+  ) as unknown as MountOptions;
+  const options: MountOptions = { ...initial, ...o, ...long };
+  const config = configOf(backing, mountpoint, options);
+  return options.foreground ? keep(config, announce) : startDetached(config);
+}
+
+function configOf(backing: string, mountpoint: string, options: MountOptions): KeeperConfig {
+  const { cacheSize, cache, io, showControl, logFile, allowOther, force } = options;
+  const { durability, device, dirtyLimit, rateLimit, maxAge, logLevel } = options;
+  const settings = { durability, device, dirtyLimit, rateLimit, maxAge, logLevel };
+  return {
+    backing: resolve(backing),
+    mountpoint: resolve(mountpoint),
+    cacheBytes: cache ? cacheSize : Math.min(cacheSize, THROUGH_BYTES_MAX),
+    allowOther,
+    force,
+    engineScript: scriptPath("../engine/main.js"),
+    engine: { cache, io, showControl, logFile, version, settings },
+  };
+}
+
+/** One line on standard output says that guests may start; what the user should know goes to standard error. */
+function announce({ backing, mountpoint, cacheBytes, notices }: Ready): void {
+  for (const notice of notices) process.stderr.write(`hypegear: ${backing}: ${notice}\n`);
+  const where = backing === mountpoint ? `${backing}, over itself` : `${backing} at ${mountpoint}`;
+  process.stdout.write(`ready: ${where}, cache ${formatSize(cacheBytes)}\n`);
+}
+
+/** Starts the keeper in a session of its own and waits for its one line. */
+async function startDetached(config: KeeperConfig): Promise<ExitCode> {
+  const keeper = spawn(process.execPath, [scriptPath("../keeper/main.js"), JSON.stringify(config)], {
+    cwd: "/",
+    detached: true,
+    stdio: ["ignore", "ignore", "ignore", "pipe"],
+  });
+  const interrupt = (): boolean => keeper.kill("SIGTERM");
+  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+  const report = await reportOf(keeper);
+  keeper.unref();
+  if (report === undefined)
+    throw new Failure(
+      `${config.backing}: the keeper ended before it served; see the log (--log-file, or --foreground)`,
+    );
+  if (report.type === "failed") throw new Failure(report.message, report.exitCode);
+  announce(report);
+  return ExitCode.done;
+}
+
+/** The keeper's report; undefined if it ended without one. */
+async function reportOf(keeper: ChildProcess): Promise<Report | undefined> {
+  let text = "";
+  const pipe = (keeper.stdio as unknown as Readable[])[REPORT_FD]!;
+  pipe.setEncoding("utf8");
+  for await (const piece of pipe) text += String(piece);
+  return text === "" ? undefined : (JSON.parse(text) as Report);
+}

@@ -1,0 +1,77 @@
+/**
+ * `hypegear umount`: everything home, then unmounted, then waited for the daemon's end. Exit 0 only when all of that is so.
+ * A mount whose daemon is dead is only taken away: what it had not written home stays in the slab for the next mount.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { Command } from "commander";
+import { E, errnoName } from "../base/errno.ts";
+import { ExitCode, Failure } from "../base/errors.ts";
+import { detachStale, unmountFuse } from "../fuse/mount.ts";
+import { StateDirectory } from "../keeper/state.ts";
+import type { MountEntry } from "../sys/mount-table.ts";
+import { command, findMount, readStats } from "./control.ts";
+import { withProgress } from "./progress.ts";
+import { keptByNamespace, usersOf } from "./users.ts";
+
+const USERS_SHOWN = 3;
+const POLL_MS = 20;
+/** Other mount namespaces are looked through once a second only: the daemon's end mostly comes first. */
+const NAMESPACE_POLLS = 50;
+
+export function umountCommand(): Command {
+  return new Command("umount")
+    .description("Takes all dirty data home, unmounts, and waits until the daemon has ended.")
+    .argument("<MOUNTPOINT>", "a hypegear mount")
+    .action(async (mountpoint: string) => umount(findMount(mountpoint)));
+}
+
+async function umount(mount: MountEntry): Promise<void> {
+  if (detachStale(mount.path) === 0) {
+    const left = async (): Promise<number> => (await readStats(mount.path)).dirty.bytes;
+    await withProgress("draining", left, command(mount.path, "drain"));
+    unmountOrExplain(mount);
+  }
+  await daemonEnded(mount);
+}
+
+function unmountOrExplain(mount: MountEntry): void {
+  const result = unmountFuse(mount.path, false);
+  if (result === 0) return;
+  const what = `umount ${mount.path}`;
+  if (result === -E.EBUSY) {
+    const users = usersOf(mount, USERS_SHOWN + 1);
+    const named = users.slice(0, USERS_SHOWN).join(", ") + (users.length > USERS_SHOWN ? " and others" : "");
+    const by = named === "" ? "somebody that this user cannot see" : named;
+    throw new Failure(`${what}: still used by ${by}; all data is home: end that and umount again`);
+  }
+  const forbidden = result === -E.EPERM || result === -E.EACCES;
+  const todo = forbidden ? "run as the user who mounted it, or as root" : "see dmesg";
+  throw new Failure(`${what}: ${errnoName(result)}; ${todo}`, forbidden ? ExitCode.forbidden : ExitCode.failed);
+}
+
+/** Waits until the state is gone, which the keeper removes last, when everything is home. */
+async function daemonEnded(mount: MountEntry): Promise<void> {
+  const { path, source } = mount;
+  const states = new StateDirectory(source);
+  const isOver = (): boolean => {
+    const state = states.read();
+    return state === undefined || state.mountpoint !== path;
+  };
+  for (let polls = 1; !isOver(); polls++) {
+    if (!states.isLocked() && !isOver()) throw daemonDied(source, path);
+    const keeper = polls % NAMESPACE_POLLS === 0 ? keptByNamespace(mount) : undefined;
+    if (keeper !== undefined) throw stillMounted(path, keeper);
+    await sleep(POLL_MS);
+  }
+}
+
+const stillMounted = (mountpoint: string, by: string): Failure =>
+  new Failure(
+    `${mountpoint}: unmounted here, but still mounted in the mount namespace of ${by}; end that, and the daemon ends too`,
+  );
+
+function daemonDied(backing: string, mountpoint: string): Failure {
+  const todo = `hypegear mount ${backing}${backing === mountpoint ? "" : ` ${mountpoint}`} carries on with them`;
+  const why = "its daemon had died, so the slab still keeps the writes that may not be home";
+  return new Failure(`${mountpoint}: unmounted, but ${why}; ${todo}`, ExitCode.refused);
+}

@@ -1,0 +1,314 @@
+/**
+ * The engine: everything put together, and the loop. One turn: serve the requests that wait, begin what may begin, run the
+ * timers that are due, sleep in `Io.wait` until something happens. It ends when the mount is gone and everything is home.
+ */
+import { systemClock } from "../base/clock.ts";
+import { errnoName } from "../base/errno.ts";
+import type { Log } from "../base/log.ts";
+import { Timers } from "../base/timers.ts";
+import type { InodeSlot } from "../base/units.ts";
+import { ImageTable } from "../cache/image.ts";
+import { Slab } from "../cache/slab.ts";
+import { HomeDirectory } from "../device/home-file.ts";
+import { killPrivileges } from "../fs/change.ts";
+import { Namespace, type NamespaceOptions } from "../fs/context.ts";
+import { ControlDirectory } from "../fs/control.ts";
+import { imageHandlers } from "../fs/image-operations.ts";
+import { Inodes } from "../fs/inodes.ts";
+import { Memory } from "../fs/memory.ts";
+import { namespaceHandlers } from "../fs/namespace.ts";
+import { restoreInodes } from "../fs/settle.ts";
+import { DevChannel } from "../fuse/channel.ts";
+import { Opcode } from "../fuse/constants.ts";
+import { Negotiation } from "../fuse/negotiation.ts";
+import { type Handler, NO_REPLY, type Request } from "../fuse/request.ts";
+import { Served, Session } from "../fuse/session.ts";
+import { Counter, Counters } from "../stats/counters.ts";
+import { imagesDocument, statsDocument } from "../stats/document.ts";
+import { renderJson } from "../stats/json.ts";
+import { renderPrometheus } from "../stats/prometheus.ts";
+import { renderText } from "../stats/text.ts";
+import { chooseIo } from "../sys/choose-io.ts";
+import type { Io } from "../sys/io.ts";
+import { Volume } from "../volume/volume.ts";
+import { controlCommands } from "./commands.ts";
+import { type EngineConfig, EngineFd } from "./config.ts";
+import { Figures } from "./figures.ts";
+import { KeeperLink } from "./keeper-link.ts";
+import { pathOf } from "./paths.ts";
+import { awaitPredecessor } from "./predecessor.ts";
+import { Settings } from "./settings.ts";
+import { examine, takeAsTheyAre } from "./underneath.ts";
+
+/** Requests served before I/O completions get their turn. */
+const TURN_REQUESTS = 32;
+/** Requests that come one at a time until it is tried again whether they still do. */
+const TRIAL_REQUESTS = 64;
+
+export class Engine {
+  private readonly config: EngineConfig;
+  private readonly log: Log;
+  private readonly clock = systemClock();
+  private readonly timers = new Timers();
+  private readonly io: Io;
+  private readonly keeper = new KeeperLink(EngineFd.keeper);
+  private readonly slab: Slab;
+  private readonly counters: Counters;
+  private readonly inodes: Inodes;
+  private readonly volume: Volume;
+  private readonly session: Session;
+  private readonly negotiation: Negotiation;
+  private readonly channel: DevChannel;
+  private readonly settings: Settings;
+  private readonly errors = new Map<number, number>();
+  private gone = false;
+  private finished = false;
+  private requestsWait = true;
+  /** Requests until the next turn that keeps its answers back; at 0 or below they all do. */
+  private untilTrial = TRIAL_REQUESTS;
+
+  constructor(config: EngineConfig, log: Log) {
+    this.config = config;
+    this.log = log;
+    const { io, reason } = chooseIo(config.io);
+    this.io = io;
+    this.channel = new DevChannel(EngineFd.fuse, io);
+    log.info({ io: io.kind }, reason);
+    awaitPredecessor(EngineFd.slab, io, log);
+    this.slab = Slab.open(EngineFd.slab);
+    this.counters = new Counters(this.slab.counters());
+    this.inodes = new Inodes(this.slab, new ImageTable(this.slab.inodes()), EngineFd.backing);
+    this.negotiation = new Negotiation(this.slab.memory());
+    if (config.start === 0) this.negotiation.clear();
+    this.session = new Session({
+      channel: this.channel,
+      slab: this.slab,
+      counters: this.counters,
+      clock: this.clock,
+      negotiation: this.negotiation,
+      isKnown: (slot, generation) => this.inodes.known(slot, generation),
+      crashed: (error, request) => this.crashed(error, request),
+    });
+    this.volume = new Volume({
+      slab: this.slab,
+      counters: this.counters,
+      clock: this.clock,
+      timers: this.timers,
+      io,
+      home: new HomeDirectory(EngineFd.backing, (slot, flags) => this.inodes.openHome(slot, flags)),
+      dirtyLimit: config.settings.dirtyLimit,
+      cache: config.cache,
+      failed: (image, what, result) => this.homeFailed(image.slot, what, result),
+      changed: (image, difference) => this.homeChanged(image.slot, difference),
+    });
+    this.inodes.attach(this.volume);
+    const memory = new Memory(this.slab.memory());
+    this.takeOver(memory);
+    this.settings = new Settings(config.settings, this.slab.memory(), config.start > 0, this.volume, log);
+    const fs = new Namespace(this.namespaceOptions(memory));
+    this.session.attach(this.volume, (slot) => killPrivileges(fs, slot), this.handlers(fs));
+    this.count();
+  }
+
+  private namespaceOptions(memory: Memory): NamespaceOptions {
+    const control = this.controlDirectory();
+    return {
+      inodes: this.inodes,
+      data: this.volume,
+      memory,
+      clock: this.clock,
+      io: this.io,
+      openFlags: () => this.negotiation.openFlags,
+      control: (request, body) => control.handle(request, body),
+      showControl: this.config.showControl,
+      accessLists: () => false,
+    };
+  }
+
+  private handlers(fs: Namespace): Partial<Record<number, Handler>> {
+    const { volume, inodes, io, counters, clock } = this;
+    const control: Handler = fs.options.control!;
+    return {
+      ...namespaceHandlers(fs),
+      ...imageHandlers({ volume, inodes, io, counters, nowUs: () => clock.nowUs(), control }),
+      [Opcode.INIT]: (request, body) => this.init(this.negotiation.answer(request, body)),
+      [Opcode.DESTROY]: () => 0,
+      // Requests that wait do so for a device, which nothing can hurry: the kernel keeps waiting for their answer.
+      [Opcode.INTERRUPT]: () => NO_REPLY,
+    };
+  }
+
+  private init(result: number): number {
+    if (this.negotiation.isDone) this.ready();
+    return result;
+  }
+
+  private controlDirectory(): ControlDirectory {
+    const { config, counters, volume, slab, inodes, settings, clock, errors } = this;
+    const nowUs = (): number => clock.nowUs();
+    const figures = new Figures({
+      config,
+      counters,
+      volume,
+      slab,
+      inodes,
+      settings,
+      transport: this.channel.kind,
+      io: this.io.kind,
+      nowUs,
+      errors,
+    });
+    return new ControlDirectory({
+      uid: process.getuid?.() ?? 0,
+      gid: process.getgid?.() ?? 0,
+      clock,
+      commands: controlCommands(volume, inodes, settings),
+      contents: {
+        stats: () => renderText(statsDocument(figures.source())),
+        "stats.json": () => renderJson(statsDocument(figures.source())),
+        metrics: () => renderPrometheus(statsDocument(figures.source()), counters),
+        "images.json": () => renderJson(imagesDocument(figures.images())),
+      },
+      payload: () => this.session.payload(),
+    });
+  }
+
+  /** Takes in what the slab holds: nothing, or an earlier engine's work. */
+  private takeOver(memory: Memory): void {
+    const { config } = this;
+    const anew = config.adopted && config.start === 0;
+    const restore = (): void => {
+      const gone = anew && config.force ? takeAsTheyAre(this.inodes, this.log) : undefined;
+      const { blocks, lost } = this.volume.restore(
+        (slot) => this.inodes.records.used(slot) && gone?.has(slot) !== true,
+      );
+      examine(this.inodes, this.volume, lost, { config, log: this.log, anew });
+      this.inodes.each((slot) => this.volume.endCut(slot));
+      if (blocks > 0)
+        this.log.warn({ start: config.start, blocks }, `took over ${blocks} dirty blocks of an earlier engine`);
+    };
+    if (config.start > 0 || config.adopted) {
+      restoreInodes(this.inodes, memory, anew, restore);
+    } else {
+      this.inodes.begin();
+      restore();
+    }
+  }
+
+  private count(): void {
+    const { at } = this.counters;
+    if (at[Counter.mountedAtUs] === 0 || this.config.start === 0) at[Counter.mountedAtUs] = this.clock.nowUs();
+    at[Counter.engineStarts]! += 1;
+  }
+
+  private homeFailed(slot: InodeSlot, what: string, result: number): void {
+    this.errors.set(slot, result);
+    const image = pathOf(this.inodes, slot);
+    this.log.error(
+      { image, what, errno: errnoName(result) },
+      `home ${what} of ${image} failed: ${errnoName(result)}; the data is kept and tried again`,
+    );
+  }
+
+  private homeChanged(slot: InodeSlot, difference: string): void {
+    const image = pathOf(this.inodes, slot);
+    this.log.error(
+      { image },
+      `${image} was changed in the backing directory, past the mount (${difference}); its guest's unsaved data goes over that`,
+    );
+  }
+
+  private crashed(error: unknown, request: Request): void {
+    this.log.error(
+      { err: error, opcode: request.opcode, slot: request.slot },
+      "a request hit a bug; it was answered with EIO",
+    );
+  }
+
+  private ready(): void {
+    this.keeper.send({ type: "ready" });
+  }
+
+  /** Serves until the mount is gone and everything is home. */
+  run(): void {
+    this.io.whenReadable(EngineFd.keeper, () => this.hearKeeper());
+    if (this.config.start > 0) this.resume();
+    let told = false;
+    while (!this.finished) {
+      this.turn();
+      if (!told && this.session.served > 0) {
+        told = true;
+        this.keeper.send({ type: "served" });
+      }
+    }
+    this.slab.close();
+  }
+
+  private resume(): void {
+    if (!this.negotiation.isDone) return;
+    const result = this.session.resend();
+    if (!this.negotiation.canResend || result < 0) {
+      this.log.error(
+        "this kernel cannot send requests again (before 6.9): those that the dead engine had taken hang until unmount",
+      );
+    }
+    this.ready();
+  }
+
+  /** One turn of the loop. */
+  private turn(): void {
+    const served = this.gone || !this.requestsWait ? Served.idle : this.serve();
+    if (served === Served.gone) this.unmounted();
+    this.timers.runDue(this.clock.nowUs());
+    this.volume.pump(); // last before the sleep: what a timer made possible begins now, as nothing else may wake the loop
+    if (served === Served.idle && this.requestsWait && !this.gone) {
+      this.requestsWait = false;
+      this.io.whenReadable(EngineFd.fuse, () => {
+        this.requestsWait = true;
+      });
+    }
+    if (!this.finished) this.io.wait(served === Served.budget ? 0 : this.sleepUs());
+  }
+
+  /**
+   * Serves what waits. Answers to several writes are best sent together, or each wakes the client, which takes the processor
+   * to take one answer; a client that has one request at a time needs its answer at once. Only a turn that keeps its
+   * answers back shows which it is: so one of many does.
+   */
+  private serve(): Served {
+    const { session } = this;
+    const before = session.served;
+    const served = session.serve(TURN_REQUESTS);
+    const requests = session.served - before;
+    if (session.keepsAnswers && requests === 1) this.untilTrial = TRIAL_REQUESTS;
+    else if (!session.keepsAnswers) this.untilTrial -= requests;
+    session.keepsAnswers = this.untilTrial <= 0;
+    return served;
+  }
+
+  /** How long nothing but I/O and requests can happen. */
+  private sleepUs(): number {
+    const next = Math.min(this.timers.nextUs, this.volume.nextUs);
+    return next === Number.POSITIVE_INFINITY ? next : Math.max(0, next - this.clock.nowUs());
+  }
+
+  private hearKeeper(): void {
+    for (const message of this.keeper.receive()) {
+      if (message.type === "drain") this.volume.drain.once((result) => this.keeper.send({ type: "drained", result }));
+      else this.finished = true;
+    }
+    if (this.keeper.alive) this.io.whenReadable(EngineFd.keeper, () => this.hearKeeper());
+    else this.log.warn("the keeper is dead: serving goes on, but a death of this engine will not be mended");
+  }
+
+  /** Nobody can ask for anything any more: takes everything home, for as long as that takes. */
+  private unmounted(): void {
+    this.gone = true;
+    this.log.info({ blocks: this.volume.cache.blocks }, "unmounted; taking everything home");
+    this.inodes.forgetAll();
+    this.volume.drain.forGood(() => {
+      this.inodes.close();
+      this.finished = true;
+    });
+  }
+}

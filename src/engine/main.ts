@@ -1,0 +1,23 @@
+/** The engine's entry: started by the keeper with its descriptors and one argument. */
+import { Failure } from "../base/errors.ts";
+import { openLog } from "../base/log.ts";
+import { type EngineConfig, EngineFd } from "./config.ts";
+import { Engine } from "./engine.ts";
+import { KeeperLink } from "./keeper-link.ts";
+
+const config = JSON.parse(process.argv[2]!) as EngineConfig;
+const log = openLog(config.logFile, config.settings.logLevel, { role: "engine", mountpoint: config.mountpoint });
+process.umask(0); // files get exactly the mode that the caller asked for
+for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => undefined); // the keeper's business
+
+try {
+  new Engine(config, log).run();
+  process.exit(0);
+} catch (error) {
+  log.fatal({ err: error }, (error as Error).message);
+  if (error instanceof Failure) {
+    new KeeperLink(EngineFd.keeper).send({ type: "failed", message: error.message, exitCode: error.exitCode });
+    process.exit(error.exitCode);
+  }
+  process.exit(1);
+}

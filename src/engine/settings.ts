@@ -1,0 +1,108 @@
+/** Live settings: from the keeper at the first start, from the slab after a restart, changed by `hypegear set`. */
+import { ExitCode, Failure } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { type Device, detectDevice } from "../device/class.ts";
+import type { Volume } from "../volume/volume.ts";
+import { EngineFd, type LiveSettings } from "./config.ts";
+
+/** Where in the slab's memory region they lie: behind the negotiation, before what `fs/memory.ts` has. */
+const AT = 1024;
+const BYTES_MAX = 2048;
+
+/** How each key of `set` becomes a field; the command line has checked the values already, others may not have. */
+const FIELDS: Record<string, (settings: LiveSettings, value: string) => void> = {
+  durability: (settings, value) => {
+    settings.durability = oneOf(value, ["sync", "volatile"]);
+  },
+  device: (settings, value) => {
+    settings.device = oneOf(value, ["auto", "hdd", "ssd"]);
+  },
+  "dirty-limit": (settings, value) => {
+    settings.dirtyLimit = within(value, 0.05, 0.95);
+  },
+  "rate-limit": (settings, value) => {
+    settings.rateLimit = within(value, 0, 2 ** 50);
+  },
+  "max-age": (settings, value) => {
+    settings.maxAge = within(value, 0, 2 ** 31);
+  },
+  "log-level": (settings, value) => {
+    settings.logLevel = oneOf(value, ["fatal", "error", "warn", "info", "debug", "trace"]);
+  },
+};
+
+export class Settings {
+  current: LiveSettings;
+  device: Device;
+  private readonly memory: Buffer;
+  private readonly volume: Volume;
+  private readonly log: Log;
+
+  /** `inherited`: an earlier engine of this mount left its settings in `memory`, the slab's memory region. */
+  constructor(initial: LiveSettings, memory: ArrayBuffer, inherited: boolean, volume: Volume, log: Log) {
+    this.memory = Buffer.from(memory, AT, BYTES_MAX);
+    this.current = inherited ? (this.stored() ?? initial) : initial;
+    this.volume = volume;
+    this.log = log;
+    this.device = this.apply();
+    this.store();
+  }
+
+  /** Carries out `KEY=VALUE`. A wrong key or value is a usage Failure. */
+  set(assignment: string): void {
+    const equals = assignment.indexOf("=");
+    const key = assignment.slice(0, Math.max(equals, 0));
+    const field = FIELDS[key];
+    if (field === undefined) {
+      throw new Failure(
+        `set ${assignment}: give KEY=VALUE with one of ${Object.keys(FIELDS).join(", ")}`,
+        ExitCode.usage,
+      );
+    }
+    const next = { ...this.current };
+    field(next, assignment.slice(equals + 1));
+    this.current = next;
+    this.device = this.apply();
+    this.store();
+    this.log.info({ setting: assignment }, `set ${assignment}`);
+  }
+
+  private apply(): Device {
+    const { volume, current } = this;
+    volume.volatileFlushes = current.durability === "volatile";
+    volume.maxAgeUs = current.maxAge * 1e6;
+    volume.pressure.setShare(current.dirtyLimit);
+    volume.writer.pacer.rateLimit = current.rateLimit;
+    this.log.level = current.logLevel;
+    if (current.device === "auto") return detectDevice(EngineFd.backing);
+    return { class: current.device, reason: "set by the user" };
+  }
+
+  /** Kept with its length first, written last: a kill in between leaves the old or none. */
+  private store(): void {
+    const text = JSON.stringify(this.current);
+    this.memory.writeUInt32LE(0, 0);
+    this.memory.write(text, 4, "latin1");
+    this.memory.writeUInt32LE(text.length, 0);
+  }
+
+  private stored(): LiveSettings | undefined {
+    const length = this.memory.readUInt32LE(0);
+    if (length === 0 || length > BYTES_MAX - 4) return undefined;
+    return JSON.parse(this.memory.toString("latin1", 4, 4 + length)) as LiveSettings;
+  }
+}
+
+function oneOf<T extends string>(value: string, choices: readonly T[]): T {
+  const found = choices.find((choice) => choice === value);
+  if (found === undefined) throw new Failure(`"${value}": must be one of ${choices.join(", ")}`, ExitCode.usage);
+  return found;
+}
+
+function within(value: string, low: number, high: number): number {
+  const number = Number(value);
+  if (value === "" || !(number >= low && number <= high)) {
+    throw new Failure(`"${value}": must be a number from ${low} to ${high}`, ExitCode.usage);
+  }
+  return number;
+}

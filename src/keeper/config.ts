@@ -1,0 +1,36 @@
+/** What `hypegear mount` tells the keeper (argv[2] of `main.ts`, JSON), and what the keeper answers once. */
+
+import type { ExitCode } from "../base/errors.ts";
+import type { EngineConfig } from "../engine/config.ts";
+
+export interface KeeperConfig {
+  /** Absolute paths as the user named them; the keeper resolves symbolic links. */
+  backing: string;
+  mountpoint: string;
+  cacheBytes: number;
+  allowOther: boolean;
+  /** Go on although a slab that should be there is missing, or images were changed beneath its data. */
+  force: boolean;
+  /** The engine's entry. */
+  engineScript: string;
+  /** What the engine needs beside what the keeper finds out. */
+  engine: Omit<EngineConfig, "backing" | "mountpoint" | "start" | "adopted" | "force">;
+}
+
+export interface Ready {
+  type: "ready";
+  backing: string;
+  mountpoint: string;
+  /** The cache size that is in force. */
+  cacheBytes: number;
+  /** What the user should know, each a line. */
+  notices: string[];
+}
+
+export interface Failed {
+  type: "failed";
+  message: string;
+  exitCode: ExitCode;
+}
+
+export type Report = Ready | Failed;

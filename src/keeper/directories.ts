@@ -1,0 +1,148 @@
+/** The two directories of a mount, checked: they exist, may be used, and neither lies inside the other. */
+import { closeSync, fstatSync, openSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { ExitCode, Failure } from "../base/errors.ts";
+import { detachStale, isOurs } from "../fuse/mount.ts";
+import { O } from "../sys/constants.ts";
+import { topMount } from "../sys/mount-table.ts";
+
+export interface Directories {
+  backing: string;
+  mountpoint: string;
+}
+
+/**
+ * Resolves and checks both directories; a dead mount of ours on either is detached first. `slab` says where the slab of a
+ * backing directory would lie, `logFile` may be empty. Throws a `Failure`.
+ */
+export function checkDirectories(
+  backing: string,
+  mountpoint: string,
+  logFile: string,
+  slab: (directory: string) => string,
+): Directories {
+  const found = { backing: realDirectory(backing, "BACKING"), mountpoint: realDirectory(mountpoint, "MOUNTPOINT") };
+  refuseIfMounted(found.backing);
+  refuseIfMounted(found.mountpoint);
+  refuseNesting(found);
+  const fd = openBacking(found.backing);
+  try {
+    refuseInside(found, slab(directoryId(fd)), "the slab", "mount another directory");
+  } finally {
+    closeSync(fd);
+  }
+  if (logFile !== "") refuseInside(found, realpathOfNew(logFile), "the log file", "give a --log-file elsewhere");
+  return found;
+}
+
+/** Opens the backing directory; its descriptor reaches it even when the mount lies over it. Throws a `Failure`. */
+export function openBacking(path: string): number {
+  try {
+    return openSync(path, O.RDONLY | O.DIRECTORY | O.CLOEXEC);
+  } catch (error) {
+    throw unusable(path, "BACKING", error);
+  }
+}
+
+/** Device and inode number of an open directory, which tell it from a copy. */
+export function directoryId(fd: number): string {
+  const { dev, ino } = fstatSync(fd, { bigint: true });
+  return `${dev}:${ino}`;
+}
+
+/** True if `path` is `directory` or lies below it. */
+export const isWithin = (path: string, directory: string): boolean =>
+  path === directory || path.startsWith(directory.endsWith("/") ? directory : `${directory}/`);
+
+function realDirectory(path: string, role: string): string {
+  detachStale(resolve(path));
+  let real: string;
+  try {
+    real = realpathSync.native(path);
+    detachStale(real);
+    if (statSync(real).isDirectory()) return real;
+  } catch (error) {
+    throw unusable(path, role, error);
+  }
+  throw new Failure(`${real}: not a directory; ${role} must be one`);
+}
+
+function unusable(path: string, role: string, error: unknown): Failure {
+  const code = (error as NodeJS.ErrnoException).code ?? String(error);
+  if (code === "ENOENT")
+    return new Failure(`${path}: does not exist; give an existing directory as ${role}`, ExitCode.failed, error);
+  if (code === "ENOTDIR") return new Failure(`${path}: not a directory; ${role} must be one`, ExitCode.failed, error);
+  if (code === "EACCES" || code === "EPERM") {
+    const todo = "run as its owner or as root";
+    return new Failure(
+      `${path}: may not be used as ${role}: permission denied (${code}); ${todo}`,
+      ExitCode.forbidden,
+      error,
+    );
+  }
+  return new Failure(
+    `${path}: cannot be used as ${role} (${code}); check the filesystem below it`,
+    ExitCode.failed,
+    error,
+  );
+}
+
+function refuseIfMounted(path: string): void {
+  const entry = topMount(path);
+  if (!isOurs(entry)) return;
+  const keeper = keeperBehind(path);
+  const by = keeper === undefined ? "" : ` (keeper pid ${keeper})`;
+  const todo = `unmount it first: hypegear umount ${path}`;
+  throw new Failure(`${path}: already mounted by hypegear, from ${entry.source}${by}; ${todo}`, ExitCode.refused);
+}
+
+/** The keeper of a live mount: its engine's parent. The mount hides the state file when it lies over its own directory. */
+function keeperBehind(mountpoint: string): number | undefined {
+  try {
+    const stats = JSON.parse(readFileSync(`${mountpoint}/.hypegear/stats.json`, "utf8")) as { engine: { pid: number } };
+    const stat = readFileSync(`/proc/${stats.engine.pid}/stat`, "latin1");
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+  } catch {
+    return undefined; // another user's mount, or an engine that is just being restarted
+  }
+}
+
+function refuseNesting({ backing, mountpoint }: Directories): void {
+  if (backing === mountpoint) return;
+  const todo = "mount elsewhere, or over BACKING itself";
+  if (isWithin(mountpoint, backing)) {
+    throw new Failure(
+      `${mountpoint}: lies inside BACKING ${backing}, which would then contain its own mount; ${todo}`,
+      ExitCode.refused,
+    );
+  }
+  if (isWithin(backing, mountpoint)) {
+    throw new Failure(
+      `${mountpoint}: contains BACKING ${backing}, which the mount would hide; ${todo}`,
+      ExitCode.refused,
+    );
+  }
+}
+
+function refuseInside({ backing, mountpoint }: Directories, path: string, what: string, todo: string): void {
+  const outer = isWithin(path, mountpoint) ? mountpoint : isWithin(path, backing) ? backing : undefined;
+  if (outer === undefined) return;
+  throw new Failure(`${path}: ${what} would lie inside ${outer}, and so wait for itself; ${todo}`, ExitCode.refused);
+}
+
+/** The real path of a file that need not exist yet. */
+function realpathOfNew(path: string): string {
+  try {
+    return realpathSync.native(path);
+  } catch {
+    return resolve(realpathOr(dirname(path)), path.slice(path.lastIndexOf("/") + 1));
+  }
+}
+
+function realpathOr(path: string): string {
+  try {
+    return realpathSync.native(path);
+  } catch {
+    return resolve(path); // opening the log will say what is wrong
+  }
+}

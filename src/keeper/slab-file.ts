@@ -1,0 +1,139 @@
+/**
+ * Where the slab lies: `/dev/shm/hypegear-<hash of the backing directory>/slab`. As root a tmpfs of our own with huge pages is
+ * mounted on that directory, because landing payloads in place loses on ordinary pages; else it is a plain directory.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, lstatSync, mkdirSync, openSync, readFileSync, rmdirSync, rmSync, statfsSync } from "node:fs";
+import { dirname } from "node:path";
+import { errnoName } from "../base/errno.ts";
+import { ExitCode, Failure } from "../base/errors.ts";
+import { INODES_MAX, MEMORY_SPARE_BYTES } from "../base/limits.ts";
+import { formatSize } from "../base/size.ts";
+import { BLOCK_BYTES } from "../base/units.ts";
+import { createSlab, INODE_BYTES, openSlab, slabBytes } from "../cache/slab.ts";
+import { O } from "../sys/constants.ts";
+import * as libc from "../sys/libc.ts";
+import { topMount } from "../sys/mount-table.ts";
+
+const SHARED_MEMORY = "/dev/shm";
+const TMPFS_FLAGS = 2 | 4 | 8; // nosuid, nodev, noexec
+const MNT_DETACH = 2;
+
+/** The slab's path for the backing directory `directory` (`device:inode`). */
+export const slabPath = (directory: string): string =>
+  `${SHARED_MEMORY}/hypegear-${createHash("sha256").update(directory).digest("hex").slice(0, 16)}/slab`;
+
+/**
+ * Makes a slab for `cacheBytes` of frames and returns its descriptor. `note` is told what page size it got. Throws a `Failure`
+ * when memory is short; then nothing is left.
+ */
+export function createSlabFile(
+  path: string,
+  cacheBytes: number,
+  identity: string,
+  note: (text: string) => void,
+): number {
+  checkRoom(cacheBytes);
+  const directory = dirname(path);
+  makeOwnDirectory(directory);
+  try {
+    if (process.getuid!() === 0) note(mountHuge(directory, slabBytes(cacheBytes)));
+    const fd = openSync(path, O.RDWR | O.CREAT | O.EXCL | O.NOFOLLOW | O.CLOEXEC, 0o600);
+    createSlab(fd, cacheBytes, identity);
+    return fd;
+  } catch (error) {
+    removeSlabFile(path);
+    throw error;
+  }
+}
+
+export interface FoundSlab {
+  fd: number;
+  cacheBytes: number;
+  identity: string;
+}
+
+/** Opens the slab at `path`; undefined when none is there. Throws a `Failure` for one that is damaged or of another version. */
+export function openSlabFile(path: string): FoundSlab | undefined {
+  if (!existsSync(path)) return undefined;
+  const slab = openSlab(path);
+  const found = { cacheBytes: slab.frames * BLOCK_BYTES, identity: slab.identity };
+  slab.close();
+  return { fd: openSync(path, O.RDWR | O.NOFOLLOW | O.CLOEXEC), ...found };
+}
+
+/** Removes the slab, its tmpfs and its directory, as far as they exist. */
+export function removeSlabFile(path: string): void {
+  const directory = dirname(path);
+  rmSync(path, { force: true });
+  if (topMount(directory)?.source === "hypegear") libc.umount2(Buffer.from(`${directory}\0`), MNT_DETACH);
+  try {
+    rmdirSync(directory);
+  } catch {
+    // Not there, or not ours: only an empty directory of ours may go.
+  }
+}
+
+/** Refuses a slab that would fill shared memory or push the host into swapping or killing. */
+function checkRoom(cacheBytes: number): void {
+  const wanted = slabBytes(cacheBytes);
+  const room = sharedMemoryRoom();
+  if (room < wanted) {
+    const todo = `give a smaller --cache-size, or enlarge it: mount -o remount,size=${formatSize(wanted * 2)} ${SHARED_MEMORY}`;
+    throw new Failure(
+      `${SHARED_MEMORY}: ${formatSize(room)} free, a cache of ${formatSize(cacheBytes)} needs ${formatSize(wanted)}; ${todo}`,
+    );
+  }
+  const available = memoryAvailable();
+  if (available >= wanted + MEMORY_SPARE_BYTES) return;
+  const needs = `a cache of ${formatSize(cacheBytes)} needs ${formatSize(wanted + MEMORY_SPARE_BYTES)}`;
+  throw new Failure(`memory: ${formatSize(available)} available, ${needs}; give a smaller --cache-size`);
+}
+
+function sharedMemoryRoom(): number {
+  try {
+    const { bavail, bsize } = statfsSync(SHARED_MEMORY);
+    return bavail * bsize;
+  } catch (error) {
+    throw new Failure(`${SHARED_MEMORY}: cannot be used; mount a tmpfs there`, ExitCode.failed, error);
+  }
+}
+
+/** MemAvailable, bytes. */
+function memoryAvailable(): number {
+  const line = /^MemAvailable:\s+(\d+) kB/m.exec(readFileSync("/proc/meminfo", "latin1"));
+  return line === null ? Number.POSITIVE_INFINITY : Number(line[1]) * 1024;
+}
+
+/** /dev/shm is open to all: a directory that another user made under our name is not used. */
+function makeOwnDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, 0o700);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? String(error);
+    if (code !== "EEXIST")
+      throw new Failure(`${directory}: cannot be made (${code}); check ${SHARED_MEMORY}`, ExitCode.failed, error);
+    const found = lstatSync(directory);
+    if (found.isDirectory() && found.uid === process.getuid!() && (found.mode & 0o077) === 0) return;
+    throw new Failure(`${directory}: exists and belongs to somebody else; remove it`, ExitCode.refused);
+  }
+}
+
+/** Mounts a tmpfs with huge pages, or without, or not at all (a container may not mount); says which. */
+function mountHuge(directory: string, bytes: number): string {
+  const size = bytes + INODES_MAX * INODE_BYTES + MEMORY_SPARE_BYTES;
+  const huge = mountTmpfs(directory, `mode=0700,size=${size},huge=always`);
+  if (huge === 0) return "slab on huge pages";
+  const plain = mountTmpfs(directory, `mode=0700,size=${size}`);
+  const why = `no huge pages for the slab (${errnoName(huge)}): large writes will be slower`;
+  return plain === 0 ? why : `${why}; it lies in ${SHARED_MEMORY} itself (${errnoName(plain)})`;
+}
+
+const mountTmpfs = (directory: string, options: string): number =>
+  libc.mount(
+    Buffer.from("hypegear\0"),
+    Buffer.from(`${directory}\0`),
+    Buffer.from("tmpfs\0"),
+    TMPFS_FLAGS,
+    Buffer.from(`${options}\0`),
+  );
