@@ -1,0 +1,100 @@
+/** A backing filesystem that is full, over quota or read-only: told at the write, and nothing accepted is lost. */
+import { truncateSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { expect, test } from "vitest";
+import { mountHypegear } from "../support/daemon.ts";
+import { loopFilesystem } from "../support/loop.ts";
+import { need } from "../support/need.ts";
+import { run, succeed } from "../support/run.ts";
+import { waitFor } from "../support/wait.ts";
+import { expectSame, fsync, MiB, mibWritten, noise, write } from "./files.ts";
+
+const NEEDS = ["root", "/dev/fuse", "losetup", "mkfs.ext4", "python3"];
+
+test("a sparse image on a full disk gets ENOSPC at its write, and all that was accepted goes home", async (context) => {
+  need(context, ...NEEDS);
+  const { directory } = await loopFilesystem("ext4", 64);
+  const source = await noise(128);
+  writeFileSync(join(directory, "sparse"), "");
+  truncateSync(join(directory, "sparse"), 128 * MiB);
+  const daemon = await mountHypegear({ backing: directory, args: ["--cache-size", "256M"] });
+  const sparse = join(daemon.mountpoint, "sparse");
+
+  const outcome = await write(source, sparse, 0, 128);
+
+  expect(outcome).toMatchObject({ code: 1, stderr: expect.stringMatching(/No space left/) as string });
+  const accepted = mibWritten(outcome);
+  expect(accepted).toBeGreaterThan(20);
+  await expectSame(sparse, source, accepted * MiB);
+  expect(await fsync(sparse)).toMatchObject({ code: 0 });
+  expect(await write(source, sparse, 0, accepted, "conv=fsync")).toMatchObject({ code: 0 }); // what has room, has it
+  expect(daemon.stats().writeback.errors).toBe(0);
+  expect(await daemon.umount()).toMatchObject({ code: 0 });
+  await expectSame(join(directory, "sparse"), source, accepted * MiB);
+});
+
+test("when space is freed, the write that was refused is taken", async (context) => {
+  need(context, ...NEEDS);
+  const { directory } = await loopFilesystem("ext4", 64);
+  const source = await noise(64);
+  await succeed("fallocate", ["-l", "32M", join(directory, "ballast")]);
+  const daemon = await mountHypegear({ backing: directory, args: ["--cache-size", "128M"] });
+  const image = join(daemon.mountpoint, "image");
+  const refused = await write(source, image, 0, 48);
+  expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/No space left/) as string });
+  const accepted = mibWritten(refused);
+
+  await succeed("rm", [join(daemon.mountpoint, "ballast")]);
+  expect(await write(source, image, accepted, 36 - accepted)).toMatchObject({ code: 0 });
+
+  expect(await fsync(image)).toMatchObject({ code: 0 });
+  await expectSame(join(directory, "image"), source, 36 * MiB);
+  expect(await daemon.umount()).toMatchObject({ code: 0 });
+  await expectSame(join(directory, "image"), source, 36 * MiB);
+});
+
+test("space that somebody else takes after the answer does not cost an accepted byte", async (context) => {
+  need(context, ...NEEDS);
+  const { directory } = await loopFilesystem("ext4", 96);
+  const source = await noise(24);
+  const daemon = await mountHypegear({ backing: directory, args: ["--cache-size", "128M"] });
+  const image = join(daemon.mountpoint, "image");
+  expect(await write(source, image, 0, 24)).toMatchObject({ code: 0 });
+  expect(daemon.stats().dirty.blocks).toBeGreaterThan(0);
+
+  const ballast = join(directory, "ballast");
+  expect((await run("dd", ["if=/dev/zero", `of=${ballast}`, "bs=64k"])).stderr).toMatch(/No space left/);
+
+  expect(await fsync(image)).toMatchObject({ code: 0 });
+  expect(await daemon.umount()).toMatchObject({ code: 0 });
+  await expectSame(join(directory, "image"), source, 24 * MiB);
+});
+
+test("a backing filesystem that turns read-only fails the flush and keeps the data, which goes home after the repair", async (context) => {
+  need(context, ...NEEDS, "e2fsck");
+  const { directory, device } = await loopFilesystem("ext4", 64);
+  await succeed("mount", ["-o", "remount,errors=remount-ro", directory]);
+  const source = await noise(8);
+  const daemon = await mountHypegear({ backing: directory, args: ["--cache-size", "64M"] });
+  const image = join(daemon.mountpoint, "image");
+  expect(await write(source, image, 0, 2, "conv=fsync")).toMatchObject({ code: 0 });
+  expect(await write(source, image, 2, 6)).toMatchObject({ code: 0 });
+
+  writeFileSync(`/sys/fs/ext4/${basename(device)}/trigger_fs_error`, "1");
+  const failed = await fsync(image);
+
+  expect(failed).toMatchObject({ code: 1, stderr: expect.stringMatching(/Read-only|Input\/output/) as string });
+  expect(daemon.stats().images.failing).toBe(1);
+  expect(daemon.stats().dirty.blocks).toBe((6 * MiB) / 4096);
+  await expectSame(image, source);
+  expect((await daemon.cli("umount")).code).toBe(1);
+
+  await daemon.kill("both");
+  await waitFor("the files of the dead to be closed", async () => (await run("umount", [directory])).code === 0);
+  await run("e2fsck", ["-fp", device]); // says with its exit code that it repaired something
+  await succeed("mount", [device, directory]);
+  const { mountpoint } = daemon;
+  const again = await mountHypegear({ backing: directory, mountpoint, args: ["--cache-size", "64M"] });
+  expect(await again.umount()).toMatchObject({ code: 0 });
+  await expectSame(join(directory, "image"), source);
+});

@@ -1,0 +1,230 @@
+/** The guests: draws requests at random, such that the oracle can tell what must come of them. */
+import { asSlot, BLOCK_BYTES, type FrameNo } from "../../src/base/units.ts";
+import type { Slab } from "../../src/cache/slab.ts";
+import { FALLOC, SEEK_DATA, SEEK_HOLE } from "../../src/sys/constants.ts";
+import type { Volume } from "../../src/volume/volume.ts";
+import { SimFile, type SimHome } from "./home.ts";
+import { KINDS, type Kind, type Plan } from "./plan.ts";
+import { Random } from "./random.ts";
+import { Allocate, Copy, checkSeek, Flush, Read, type Request, SimImage, Truncate, Write } from "./requests.ts";
+import type { World } from "./world.ts";
+
+/** Bytes that no two writes share by chance; none is 0 or the poison of freed frames. */
+const PATTERN = makePattern(2 ** 21);
+
+function makePattern(length: number): Uint8Array {
+  const random = new Random(4711);
+  return Uint8Array.from({ length }, () => 1 + random.below(0xda));
+}
+
+/** What the guests need of the history that they are part of. */
+export interface GuestContext {
+  readonly world: World;
+  readonly home: SimHome;
+  readonly slab: Slab;
+  /** Requests that were sent and not yet answered. */
+  readonly open: ReadonlySet<Request>;
+  volume(): Volume;
+  /** Sends a request. */
+  begin(request: Request): void;
+  /** Waits, in this engine's life, for what `begin` calls back. */
+  await(begin: (done: () => void) => void): void;
+  /** The same, for what new writes may put off until the end. */
+  awaitClean(begin: (done: () => void) => void): void;
+}
+
+export class Guests {
+  /** The images that have names. */
+  images: SimImage[] = [];
+  private readonly random: Random;
+  private readonly plan: Plan;
+  private readonly context: GuestContext;
+  private nextSlot = 0;
+  private writes = 0;
+  private flushes = 0;
+
+  constructor(random: Random, plan: Plan, context: GuestContext) {
+    this.random = random;
+    this.plan = plan;
+    this.context = context;
+    for (let i = 0; i < plan.images; i++) this.images.push(this.newImage());
+  }
+
+  private newImage(): SimImage {
+    const { random, plan } = this;
+    const slot = asSlot(this.nextSlot++);
+    const size = random.chance(0.3) ? 0 : random.below(plan.capacity);
+    const file = new SimFile(slot, size, plan.capacity, this.context.world, this.context.home);
+    if (random.chance(0.7)) {
+      for (let at = 0; at < size; at += BLOCK_BYTES)
+        if (random.chance(0.7)) this.preset(file, at, Math.min(BLOCK_BYTES, size - at));
+    }
+    this.context.home.files.set(slot, file);
+    return new SimImage(file);
+  }
+
+  private preset(file: SimFile, at: number, length: number): void {
+    const bytes = this.bytes(length);
+    if (!file.takeRoom(at, length, 2)) return;
+    file.now.set(bytes, at);
+    file.durable.set(bytes, at);
+  }
+
+  private bytes(length: number): Uint8Array {
+    const at = (this.writes++ * 7919 * 13) % (PATTERN.length - length);
+    return PATTERN.subarray(at, at + length);
+  }
+
+  /** Draws a request, and sends it. */
+  next(): void {
+    REQUESTS[this.draw()](this, this.random.pick(this.images));
+  }
+
+  private draw(): Kind {
+    const { weights } = this.plan;
+    let at = (this.random.word() / 4294967296) * KINDS.reduce((sum, kind) => sum + weights[kind], 0);
+    return KINDS.find((kind) => (at -= weights[kind]) < 0) ?? "write";
+  }
+
+  private offset(): number {
+    const { random, plan } = this;
+    const [whole, sectors, odd] = plan.grain;
+    const grain = random.below(Math.ceil((whole + sectors + odd) * 10)) / 10;
+    const at = random.chance(0.7)
+      ? random.below(Math.min(plan.hotBlocks * BLOCK_BYTES, plan.capacity))
+      : random.below(plan.capacity);
+    const unit = grain < whole ? BLOCK_BYTES : grain < whole + sectors ? 512 : 1;
+    return Math.floor(at / unit) * unit;
+  }
+
+  /** A range within the capacity, not empty. */
+  private range(longest: number): { offset: number; length: number } {
+    const offset = this.offset();
+    const unit =
+      offset % BLOCK_BYTES === 0 && this.random.chance(0.7)
+        ? BLOCK_BYTES
+        : offset % 512 === 0 && this.random.chance(0.7)
+          ? 512
+          : 1;
+    const length = Math.ceil(this.random.magnitude(longest) / unit) * unit;
+    return { offset, length: Math.min(length, this.plan.capacity - offset, 2 ** 20) };
+  }
+
+  /** Anything that changes the image's shape in ways that the order of requests would decide is not asked for together. */
+  private isUnsettled(image: SimImage): boolean {
+    return (
+      [...this.context.open].some((request) => request instanceof Truncate && request.image === image) ||
+      this.isCopied(image)
+    );
+  }
+
+  private isCopied(image: SimImage): boolean {
+    return [...this.context.open].some((request) => request instanceof Copy && request.from === image);
+  }
+
+  write(image: SimImage): void {
+    if (this.isUnsettled(image)) return;
+    const { offset, length } = this.range(this.plan.longestWrite);
+    this.context.begin(new Write(image, offset, this.bytes(length), (frame) => this.frameBytes(frame)));
+  }
+
+  private frameBytes(frame: FrameNo): { bytes: Uint8Array; at: number } {
+    return { bytes: this.context.slab.frameView(frame), at: this.context.slab.frameIndex(frame) };
+  }
+
+  read(image: SimImage): void {
+    const { offset, length } = this.range(this.random.chance(0.3) ? this.plan.capacity : this.plan.longestWrite);
+    this.context.begin(new Read(image, offset, length));
+  }
+
+  flush(image: SimImage): void {
+    this.context.begin(new Flush(image, this.random.chance(0.7), this.flushes++));
+  }
+
+  truncate(image: SimImage): void {
+    if (this.isUnsettled(image)) return;
+    const size = this.random.chance(0.5) ? this.offset() : this.random.below(this.plan.capacity + 1);
+    const beyond = [...image.oracle.open].some(
+      (mutation) => mutation.high > size || mutation.sizeAfter(0, mutation.high) > size,
+    );
+    if (!beyond) this.context.begin(new Truncate(image, size));
+  }
+
+  allocate(image: SimImage, mode: number): void {
+    if (this.isUnsettled(image)) return;
+    const { offset, length } = this.range(this.plan.capacity);
+    this.context.begin(new Allocate(image, mode, offset, length));
+  }
+
+  copy(to: SimImage): void {
+    const from = this.random.pick(this.images);
+    if (!from.oracle.isCertain || this.isUnsettled(to) || this.isUnsettled(from)) return;
+    const { offset, length } = this.range(this.plan.capacity);
+    const fromOffset = this.offset();
+    const bytes = Math.min(length, this.plan.capacity - fromOffset);
+    if (from === to) return;
+    this.context.begin(new Copy(from, fromOffset, to, offset, bytes));
+  }
+
+  seek(image: SimImage): void {
+    checkSeek(this.context.volume(), image, this.offset(), this.random.chance(0.5) ? SEEK_DATA : SEEK_HOLE);
+  }
+
+  /** The last name of a file nobody has open is gone: nothing of it is asked for any more. */
+  discard(image: SimImage): void {
+    if (
+      [...this.context.open].some(
+        (request) => request.image === image || (request instanceof Copy && request.from === image),
+      )
+    )
+      return;
+    this.images = this.images.filter((other) => other !== image);
+    this.images.push(this.newImage());
+    this.context.home.files.delete(image.slot);
+    this.context.world.note(() => `discard ${image.slot}`);
+    this.context.await((done) => this.context.volume().discard(image.slot, done));
+  }
+
+  drain(): void {
+    this.context.world.note(() => "drain");
+    this.context.await((done) => this.context.volume().drain.once(done));
+  }
+
+  clean(image: SimImage): void {
+    this.context.world.note(() => `when clean ${image.slot}`);
+    this.context.awaitClean((done) => this.context.volume().whenClean(image.slot, done));
+  }
+
+  mtime(image: SimImage): void {
+    if (image.oracle.open.size > 0) return;
+    const seconds = this.random.below(1e9);
+    image.mtime = seconds;
+    image.file.mtime = { seconds, nanoseconds: 0 };
+    this.context.volume().mtimeSet(image.slot, seconds, 0);
+  }
+
+  setting(): void {
+    const volume = this.context.volume();
+    const what = this.random.below(3);
+    if (what === 0) volume.pressure.setShare(this.random.pick([0.05, 0.2, 0.8, 0.95]));
+    if (what === 1) volume.writer.pacer.rateLimit = this.random.pick([0, 1e6, 1e8]);
+    if (what === 2) volume.maxAgeUs = this.random.pick([0, 0, 1000, 1e6]);
+  }
+}
+
+const REQUESTS: Record<Kind, (guests: Guests, image: SimImage) => void> = {
+  write: (guests, image) => guests.write(image),
+  read: (guests, image) => guests.read(image),
+  flush: (guests, image) => guests.flush(image),
+  truncate: (guests, image) => guests.truncate(image),
+  punch: (guests, image) => guests.allocate(image, FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE),
+  zero: (guests, image) => guests.allocate(image, FALLOC.ZERO_RANGE),
+  allocate: (guests, image) => guests.allocate(image, 0),
+  copy: (guests, image) => guests.copy(image),
+  seek: (guests, image) => guests.seek(image),
+  discard: (guests, image) => guests.discard(image),
+  drain: (guests) => guests.drain(),
+  clean: (guests, image) => guests.clean(image),
+  mtime: (guests, image) => guests.mtime(image),
+  setting: (guests) => guests.setting(),
+};

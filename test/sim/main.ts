@@ -1,0 +1,30 @@
+/**
+ * `npm run sim -- --seeds N [--from S] [--lines L] [--all]`: runs seeds S to S + N - 1. Stops at the first that fails and tells
+ * its history; with `--all` goes on, and lists which failed.
+ */
+import { parseArgs } from "node:util";
+import { findingOf, tell } from "./run.ts";
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: "string", default: "1000" },
+    from: { type: "string", default: "1" },
+    lines: { type: "string", default: "60" },
+    all: { type: "boolean", default: false },
+  },
+});
+const from = Number(values.from);
+const count = Number(values.seeds);
+let failed = 0;
+
+for (let seed = from; seed < from + count; seed++) {
+  const finding = findingOf(seed);
+  if (finding === undefined) continue;
+  failed++;
+  if (!values.all) console.log(tell(seed, Number(values.lines)));
+  console.log(`seed ${seed}: ${finding}`);
+  if (!values.all) break;
+}
+if (failed > 0) console.log("rerun one: npm run sim -- --seeds 1 --from SEED");
+else console.log(`${count} seeds from ${from}: nothing found`);
+process.exitCode = failed === 0 ? 0 : 1;

@@ -1,0 +1,109 @@
+/** What a seed makes of a history: how large, what is asked for how often, what goes wrong. Each seed differs in kind (swarm). */
+import { BLOCK_BYTES } from "../../src/base/units.ts";
+import type { Random } from "./random.ts";
+import type { Faults } from "./sim-io.ts";
+
+export const KINDS = [
+  "write",
+  "read",
+  "flush",
+  "truncate",
+  "punch",
+  "zero",
+  "allocate",
+  "copy",
+  "seek",
+  "discard",
+  "drain",
+  "clean",
+  "mtime",
+  "setting",
+] as const;
+export type Kind = (typeof KINDS)[number];
+
+export interface Plan {
+  images: number;
+  /** Bytes of the largest image. */
+  capacity: number;
+  requests: number;
+  depth: number;
+  thinkUs: number;
+  latencyUs: number;
+  dirtyLimit: number;
+  weights: Record<Kind, number>;
+  /** Share of the writes that lie in whole blocks, in whole sectors, anywhere. */
+  grain: [number, number, number];
+  longestWrite: number;
+  hotBlocks: number;
+  faults: Faults;
+  /** Chance of a kill before each request. */
+  kills: number;
+  /** The host loses power in the end. */
+  powerCut: boolean;
+  /** Blocks that the disk has free; Infinity: plenty. */
+  freeBlocks: number;
+  /** When faults cease: a request's number. */
+  healthyFrom: number;
+}
+
+const HEALTHY: Faults = { writeError: 0, flushError: 0, readError: 0, shapeError: 0, short: 0, refusesDirect: 0 };
+
+export function planOf(random: Random): Plan {
+  const often = (): number => (random.chance(0.4) ? 0 : random.magnitude(8) / 8);
+  const isLarge = random.chance(0.15);
+  const blocks = isLarge ? 700 : random.pick([2, 6, 24, 96]);
+  const requests = random.between(15, isLarge ? 60 : 120);
+  return {
+    images: random.between(1, 3),
+    capacity: blocks * BLOCK_BYTES,
+    requests,
+    depth: random.magnitude(isLarge ? 24 : 12),
+    thinkUs: random.magnitude(2000),
+    latencyUs: random.magnitude(5000),
+    dirtyLimit: random.pick([0.05, 0.05, 0.1, 0.3, 0.8, 0.95]),
+    weights: weightsOf(random, often),
+    grain: [random.below(4), random.below(4), random.below(4) + 0.1],
+    longestWrite: isLarge ? 2 ** 20 : random.pick([600, 5000, 40_000, blocks * BLOCK_BYTES]),
+    hotBlocks: random.pick([1, 3, blocks, blocks]),
+    faults: random.chance(0.5) ? HEALTHY : faultsOf(random),
+    kills: random.chance(0.5) ? 0 : 0.05,
+    powerCut: random.chance(0.4),
+    freeBlocks: random.chance(0.1) ? random.between(blocks, blocks * 3) : Number.POSITIVE_INFINITY,
+    healthyFrom: random.between(requests / 2, requests),
+  };
+}
+
+function weightsOf(random: Random, often: () => number): Record<Kind, number> {
+  const rare = (): number => (random.chance(0.6) ? 0 : 0.05 + random.magnitude(4) / 20);
+  return {
+    write: 2 + often() * 4,
+    read: 0.3 + often() * 2,
+    flush: often(),
+    truncate: rare(),
+    punch: rare(),
+    zero: rare(),
+    allocate: rare(),
+    copy: rare(),
+    seek: rare(),
+    discard: rare() / 4,
+    drain: rare() / 2,
+    clean: rare() / 2,
+    mtime: rare() / 2,
+    setting: rare(),
+  };
+}
+
+const faultsOf = (random: Random): Faults => {
+  const rate = (): number => (random.chance(0.5) ? 0 : random.pick([0.02, 0.1, 0.5]));
+  return {
+    writeError: rate(),
+    flushError: rate(),
+    readError: rate() / 2,
+    shapeError: rate() / 2,
+    short: rate(),
+    refusesDirect: random.chance(0.2) ? 0.05 : 0,
+  };
+};
+
+/** What is left of a plan's faults once they have ceased: I/O may still be short. */
+export const ceased = (faults: Faults): Faults => ({ ...HEALTHY, short: faults.short / 2 });

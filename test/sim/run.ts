@@ -1,0 +1,34 @@
+/** Runs seeds, and tells of one that failed. */
+import { SimSlab } from "./engine.ts";
+import { History } from "./history.ts";
+
+const HISTORY_LINES = 60;
+
+let slab: SimSlab | undefined;
+
+/** What went wrong in the history of `seed`; undefined if nothing did. */
+export function findingOf(seed: number): string | undefined {
+  slab ??= new SimSlab();
+  try {
+    new History(seed, slab, false).play();
+    return undefined;
+  } catch (error) {
+    return error instanceof Error && error.name === "Violation"
+      ? error.message
+      : String((error as Error).stack ?? error);
+  }
+}
+
+/** The end of the history of `seed`, for people. */
+export function tell(seed: number, lines = HISTORY_LINES): string {
+  slab ??= new SimSlab();
+  const history = new History(seed, slab, true);
+  try {
+    history.play();
+  } catch {
+    // What it was is known: it happened before.
+  }
+  const { history: all } = history.world;
+  const left = Math.max(0, all.length - lines);
+  return [all[0], ...(left > 0 ? [`  ... ${left} lines ...`] : []), ...all.slice(-lines)].join("\n");
+}
