@@ -15,6 +15,8 @@ import { type Kind, Operations } from "./operations.ts";
 import { Control, JOBS, newShared, THREADS_MAX, type WorkerTask } from "./thread-layout.ts";
 
 const SYS_tgkill = process.arch === "arm64" ? 131 : 234;
+/** Longest wait for one thread's start, milliseconds. */
+const START_MS = 10_000;
 
 export class ThreadPool {
   /** How often a caller that waits for results must call `check`, microseconds. */
@@ -43,6 +45,7 @@ export class ThreadPool {
     if (this.eventFd < 0) throw new Failure(`threads: no eventfd: ${errnoName(this.eventFd)}`);
     this.listen();
     for (let index = 0; index < threads; index += 1) this.start(index);
+    process.on("exit", this.awaitStart);
   }
 
   get inflight(): number {
@@ -93,12 +96,21 @@ export class ThreadPool {
 
   /** Ends the threads, which takes them a moment more. */
   shutdown(): void {
+    this.awaitStart();
+    process.off("exit", this.awaitStart);
     Atomics.store(this.shared.control, Control.stop, 1);
     Atomics.add(this.shared.control, Control.tail, 1); // so that a thread about to sleep on the old tail does not
     Atomics.notify(this.shared.control, Control.tail);
     libc.close(this.eventFd);
     this.counter.unmap();
   }
+
+  /** Waits until every thread has started: one that is ended while it still loads native code aborts the whole process. */
+  private readonly awaitStart = (): void => {
+    for (let index = 0; index < this.threads; index += 1) {
+      Atomics.wait(this.shared.control, Control.threads + index, 0, START_MS);
+    }
+  };
 
   /** Moves the oldest waiting operation into a free job, and wakes a thread for it. */
   private hand(): void {

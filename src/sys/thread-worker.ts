@@ -17,6 +17,7 @@ one.writeBigInt64LE(1n);
 const oneAddress = libc.addressOfBuffer(one);
 
 Atomics.store(control, Control.threads + index, libc.syscall(SYS_gettid, 0, 0, 0, 0, 0, 0));
+Atomics.notify(control, Control.threads + index);
 while (Atomics.load(control, Control.stop) === 0) serveOne(shared);
 
 /** Sleeps until there is a job or the pool ends, and does the job unless another thread was first. */

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { expect, onTestFinished, type TestContext, test } from "vitest";
 import { type Daemon, mountHypegear } from "../support/daemon.ts";
 import { need } from "../support/need.ts";
@@ -186,6 +187,8 @@ async function pausedGuest(image: string): Promise<{ end(): Promise<void> }> {
     await gone;
   };
   onTestFinished(end);
-  await once(guest.stdout, "data"); // its greeting: it has opened its disks
+  guest.stdin.write('{"execute":"qmp_capabilities"}{"execute":"query-status"}');
+  // The greeting comes before the disks are opened, from a thread of its own; the status is told by the main loop, after that.
+  for await (const line of createInterface(guest.stdout)) if (line.includes('"prelaunch"')) break;
   return { end };
 }

@@ -112,7 +112,7 @@ function serveOne(request: Buffer): void {
   header.writeInt32LE(Buffer.isBuffer(result) ? 0 : -result, 4);
   request.copy(header, 8, 8, 16);
   writeSync(EngineFd.fuse, Buffer.concat([header, body]));
-  if (opcode !== Opcode.INIT) tell({ type: "served" });
+  tell({ type: opcode === Opcode.INIT ? "ready" : "served" });
 }
 
 /** Called when the mount is gone. */
@@ -152,6 +152,6 @@ else if (behaviour === "fail") refuse();
 else if (behaviour === "mute" && config.start > 0) process.exit(7);
 else {
   serve();
-  tell({ type: "ready" });
+  if (config.start > 0) tell({ type: "ready" });
   if (behaviour === "mute") setTimeout(() => process.exit(7), 50);
 }
