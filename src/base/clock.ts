@@ -1,3 +1,4 @@
+import { performance } from "node:perf_hooks"; // the global of that name is a getter, looked up at every use
 import { asInstant, type Instant } from "./units.ts";
 
 /** Where time comes from. The simulator brings its own. */
