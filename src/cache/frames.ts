@@ -11,6 +11,7 @@
  *                    or ends a frame is this one           36 i32 chain   next frame in the index's bucket
  *   40 i32 previous, 44 i32 next      neighbours in one of the image's lists
  *   48 two i32 of the policy          56 i32 head: first frame of the index's bucket of this number
+ *   60 u32 commit  what the journal has of these bytes: 0 nothing, UNDERWAY, HOMED, or `commitMark` of the sequence that has them
  *
  * All lie in the slab; from `since` and `pins` on they are made anew by the next engine.
  *
@@ -46,6 +47,10 @@ export const FrameState = {
   doomed: 5,
 } as const;
 
+/** A frame's commit is being written; and meanwhile it has become durable at home. */
+export const UNDERWAY = 0xffffffff;
+export const HOMED = 0xfffffffe;
+
 /** No frame: ends of lists, misses. */
 export const NONE = asFrame(-1);
 
@@ -58,7 +63,7 @@ const F64S = ROW_BYTES / 8;
 export const WORDS = ROW_BYTES / 4;
 const U16S = ROW_BYTES / 2;
 const F64 = { block: 0, stamp: 1, since: 2 } as const;
-export const Word = { image: 6, chain: 9, previous: 10, next: 11, policy: 12, head: 14 } as const;
+export const Word = { image: 6, chain: 9, previous: 10, next: 11, policy: 12, head: 14, commit: 15 } as const;
 const U16 = { low: 14, high: 15, pins: 17 } as const;
 const U8 = { sectors: 32, state: 33 } as const;
 
@@ -123,15 +128,25 @@ export class FrameTable {
     return pins;
   }
 
-  private low(frame: FrameNo): number {
+  /** See `commit` above. */
+  commit(frame: FrameNo): number {
+    return this.words[frame * WORDS + Word.commit]! >>> 0;
+  }
+
+  setCommit(frame: FrameNo, mark: number): void {
+    this.words[frame * WORDS + Word.commit] = mark;
+  }
+
+  /** Bounds of the valid bytes, and the mask of valid sectors, as the layout tells. */
+  low(frame: FrameNo): number {
     return this.u16s[frame * U16S + U16.low]!;
   }
 
-  private high(frame: FrameNo): number {
+  high(frame: FrameNo): number {
     return this.u16s[frame * U16S + U16.high]!;
   }
 
-  private sectors(frame: FrameNo): number {
+  sectors(frame: FrameNo): number {
     return this.u8s[frame * ROW_BYTES + U8.sectors]!;
   }
 
@@ -140,6 +155,7 @@ export class FrameTable {
     this.words[frame * WORDS + Word.image] = image;
     this.f64s[frame * F64S + F64.block] = block;
     this.f64s[frame * F64S + F64.stamp] = stamp;
+    this.words[frame * WORDS + Word.commit] = 0;
     this.setRange(frame, low, high);
   }
 

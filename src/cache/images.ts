@@ -4,6 +4,7 @@ import type { HomeFile } from "../device/home-file.ts";
 import type { FrameTable } from "./frames.ts";
 import { ImageFlag, type ImageTable } from "./image.ts";
 import { FrameList } from "./list.ts";
+import { FrameQueue } from "./queue.ts";
 
 /** An image in use. Fields above the line are also in the slab, by way of the setters. */
 export class Image {
@@ -19,6 +20,10 @@ export class Image {
   homeWrites = 0;
   /** Home bytes may be in the device's cache only: a flush must reach it. What came before this opening is not known. */
   unflushed = true;
+  /** The same of its size, holes and name, and of what was copied within it. */
+  shapeUnflushed = true;
+  /** Frames that the journal may not have yet: among them all of which it has nothing, each perhaps more than once. */
+  readonly uncommitted = new FrameQueue();
   /** Bytes of the backing file; at most `size`. */
   homeSize: number;
   /** Home reads under way. */

@@ -11,6 +11,7 @@ import { assert } from "../base/assert.ts";
 import { asBlock, BLOCK_BYTES, type BlockNo, type FrameNo, type InodeSlot, type Instant } from "../base/units.ts";
 import { Counter, type Counters } from "../stats/counters.ts";
 import type { FrameAllocator } from "./allocator.ts";
+import { Commits } from "./commits.ts";
 import { FrameState, type FrameTable, NONE } from "./frames.ts";
 import type { Image } from "./images.ts";
 import { BlockIndex } from "./index.ts";
@@ -36,10 +37,12 @@ export class WriteCache {
   blocks = 0;
   /** Of those, the ones that are written home and wait for a device flush. */
   writtenBlocks = 0;
+  readonly commits: Commits;
 
   constructor(slab: Slab, frames: FrameTable, allocator: FrameAllocator, observer: DirtyObserver, counters: Counters) {
     this.slab = slab;
     this.frames = frames;
+    this.commits = new Commits(frames, this);
     this.allocator = allocator;
     this.index = new BlockIndex(frames);
     this.observer = observer;
@@ -106,8 +109,14 @@ export class WriteCache {
     this.frames.setState(frame, FrameState.dirty);
     this.index.insert(frame);
     image.dirty.append(frame);
-    this.observer.admitted(frame);
     this.blocks++;
+    this.addContent(image, frame);
+  }
+
+  /** `frame` is what a block has now. */
+  private addContent(image: Image, frame: FrameNo): void {
+    this.commits.add(image, frame);
+    if (this.commits.mayGoHome(frame)) this.observer.admitted(frame);
   }
 
   /** Puts `frame` in the place of `old`; [low, high) of it is new, the rest of `old`'s valid bytes are taken over. */
@@ -128,8 +137,12 @@ export class WriteCache {
       frames.setState(frame, FrameState.dirty);
       this.index.replace(old, frame);
       image.dirty.replace(old, frame);
-      if (observer.isListed(old)) observer.rewritten(old, frame);
-      else observer.admitted(frame); // it was chosen to go home, and is hot again
+      this.commits.remove(old);
+      const wasListed = observer.isListed(old); // if it was not, it had been chosen to go home, and is hot again
+      this.commits.add(image, frame);
+      if (!this.commits.mayGoHome(frame)) observer.removed(old);
+      else if (wasListed) observer.rewritten(old, frame);
+      else observer.admitted(frame);
       if (counted) this.counters.at[Counter.absorbedRewriteBlocks]! += 1;
       this.retire(old);
       return;
@@ -137,6 +150,7 @@ export class WriteCache {
     frames.setSince(frame, frames.stamp(frame));
     frames.setState(frame, FrameState.dirty);
     this.index.replace(old, frame);
+    this.commits.remove(old);
     if (state === FrameState.inflight) {
       frames.setState(old, FrameState.doomed); // stays in image.dirty until its write has ended: a flush waits for it
     } else {
@@ -146,7 +160,7 @@ export class WriteCache {
       this.retire(old);
     }
     image.dirty.append(frame);
-    observer.admitted(frame);
+    this.addContent(image, frame);
     if (!counted) this.counters.at[Counter.writeBlocks]! += 1; // the old bytes were counted home, these will be again
   }
 
@@ -217,6 +231,7 @@ export class WriteCache {
     assert(state !== FrameState.inflight, "whoever drops blocks waits for the image's home writes first");
     this.index.remove(frame);
     this.blocks--;
+    this.commits.remove(frame);
     if (state === FrameState.dirty) {
       image.dirty.remove(frame);
       this.observer.removed(frame);
@@ -248,7 +263,7 @@ export class WriteCache {
       this.writtenBlocks++;
     } else {
       frames.setState(frame, FrameState.dirty);
-      this.observer.returned(frame);
+      this.offer(frame);
     }
     this.unpin(frame);
   }
@@ -305,6 +320,8 @@ export class WriteCache {
       this.writtenBlocks--;
       this.index.remove(frame);
       this.blocks--;
+      this.commits.remove(frame);
+      this.commits.homed(image, frame);
       this.countWriteback(1);
       this.retire(frame);
       frame = after;
@@ -319,7 +336,7 @@ export class WriteCache {
       this.writtenBlocks--;
       this.frames.setState(frame, FrameState.dirty);
       image.dirty.prepend(frame);
-      this.observer.returned(frame);
+      this.offer(frame);
     }
   }
 
@@ -327,9 +344,21 @@ export class WriteCache {
     this.counters.at[Counter.writebackBlocks]! += blocks;
   }
 
-  /** Lists a dirty frame as a victim again, if it is not listed. */
+  /** Lists a dirty frame as a victim again, if it is not listed and may go home. */
   offer(frame: FrameNo): void {
-    if (!this.observer.isListed(frame)) this.observer.returned(frame);
+    if (this.commits.mayGoHome(frame) && !this.observer.isListed(frame)) this.observer.returned(frame);
+  }
+
+  /** From now on, or no longer, only committed frames go home. Those that are on their way go on. */
+  holdBack(images: Iterable<Image>, held: boolean): void {
+    this.commits.holdsBack = held;
+    for (const { dirty } of images) {
+      for (let frame = dirty.head; frame !== NONE; frame = dirty.after(frame)) {
+        if (this.frames.state(frame) !== FrameState.dirty) continue;
+        if (this.commits.mayGoHome(frame)) this.offer(frame);
+        else this.observer.removed(frame);
+      }
+    }
   }
 
   pin(frame: FrameNo): void {
@@ -356,9 +385,13 @@ export class WriteCache {
     this.release(frame);
   }
 
-  /** Takes a frame of an earlier engine in: dirty whatever it was. The newer of two of one block stays. */
-  restore(image: Image, frame: FrameNo): void {
+  /**
+   * Takes a frame of an earlier engine in: dirty whatever it was. The newer of two of one block stays. `isLive`: the journal
+   * has its bytes as it says.
+   */
+  restore(image: Image, frame: FrameNo, isLive: boolean): void {
     const { frames } = this;
+    if (!isLive) frames.setCommit(frame, 0);
     const other = this.index.find(image.slot, frames.block(frame));
     if (other !== NONE) {
       const older = frames.stamp(other) < frames.stamp(frame) ? other : frame;
@@ -367,6 +400,7 @@ export class WriteCache {
         return;
       }
       this.index.remove(other);
+      this.commits.remove(other);
       image.dirty.remove(other);
       this.observer.removed(other);
       this.blocks--;

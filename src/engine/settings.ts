@@ -69,7 +69,7 @@ export class Settings {
 
   private apply(): Device {
     const { volume, current } = this;
-    volume.volatileFlushes = current.durability === "volatile";
+    volume.setDurability(current.durability, () => undefined);
     volume.maxAgeUs = current.maxAge * 1e6;
     volume.pressure.setShare(current.dirtyLimit);
     volume.writer.pacer.rateLimit = current.rateLimit;

@@ -68,7 +68,7 @@ class ImageOperations {
   syncfs(request: Request): Outcome {
     const { volume, io, inodes } = this.options;
     const done = this.timed(request);
-    if (volume.volatileFlushes) done(0);
+    if (volume.flushesAtOnce) done(0);
     else volume.drain.once((result) => (result < 0 ? done(result) : io.syncfs(inodes.directories.rootFd, done)));
     return PENDING;
   }

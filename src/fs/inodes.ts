@@ -216,7 +216,10 @@ export class Inodes implements HomeOpener {
     if ((this.records.mode(slot) & S.IFMT) !== S.IFREG) return this.remove(slot);
     this.awaited.add(slot);
     if (this.imageData.isDirty(slot) && !this.isLastName(slot)) this.imageData.whenClean(slot, () => this.again(slot));
-    else this.imageData.discard(slot, () => this.discarded(slot));
+    else {
+      const isLastName = (): boolean => this.isLastName(slot);
+      this.imageData.discard(slot, isLastName, () => this.discarded(slot));
+    }
   }
 
   private needed(slot: InodeSlot): boolean {

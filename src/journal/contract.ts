@@ -1,61 +1,51 @@
-/** What the journal and its users ask of each other. */
-import type { InodeSlot } from "../base/units.ts";
+/** What the journal and its users tell each other. Lengths and offsets in bytes unless named otherwise. */
 
-/** An image as the journal knows it: one object an identity, for as long as the journal is open. */
-export interface JournalImage {
-  /** Inode number, in decimal. */
+/** Which file an image is: its inode number, and its time of birth, because inode numbers are used again. */
+export interface Identity {
+  /** In decimal. */
   readonly inode: string;
-  /** Time of birth, milliseconds; 0 where the filesystem has none. */
+  /** Milliseconds since 1970; 0 where the filesystem has none. */
   readonly birth: number;
 }
 
 /** What a commit says of an image beside its blocks. */
-export interface ImageFacts {
-  /** Relative to the backing directory: for people, and to look there first. The identity decides. */
-  path: string;
-  /** As guests see it at the instant of the commit, bytes. */
-  size: number;
-  mtimeSeconds: number;
-  mtimeNanoseconds: number;
-  /** What was last noted of the backing file (`cache/note.ts`). */
-  note: { kind: "firm" | "loose" | "none"; size: number; modifiedMs: number };
+export interface Facts {
+  /** Below the backing directory: for people, and to look there first. The identity decides. */
+  readonly path: string;
+  /** The image is at least this long at the instant of the commit. */
+  readonly size: number;
+  readonly mtimeSeconds: number;
+  readonly mtimeNanoseconds: number;
 }
 
-/** A change of an image's shape that follows the frames of its commit. Offsets and lengths in bytes. */
-export type Operation =
-  /** The size becomes `size`; what lies beyond is gone. */
-  | { readonly kind: "truncate"; readonly image: JournalImage; readonly size: number }
-  /** The range reads as zeros, and the size stays. */
-  | { readonly kind: "zero"; readonly image: JournalImage; readonly offset: number; readonly length: number }
-  /** Earlier records of whole blocks in the range are void: home has newer bytes. */
-  | { readonly kind: "revoke"; readonly image: JournalImage; readonly offset: number; readonly length: number }
-  /** The file is about to be removed: if it is missing, its records are void. */
-  | { readonly kind: "gone"; readonly image: JournalImage }
-  /** An operation of an earlier commit did not take place. */
-  | { readonly kind: "cancel"; readonly of: LiveOperation };
+/**
+ * What a commit does beside writing blocks:
+ *
+ *   revoke     records of earlier commits in the range are void, and so is what they say of a size beyond `offset` when the
+ *              range has no end: home has what is newer. Takes place before the commit's own blocks.
+ *   gone       the file is about to be removed: earlier records are void. Takes place before the commit's own blocks.
+ *   truncate   the size becomes `offset`, and what was beyond is gone. Takes place after the commit's blocks.
+ *   zero       the range reads as zeros. Takes place after the commit's blocks.
+ */
+export const OPERATIONS = ["revoke", "gone", "truncate", "zero"] as const;
+export type OperationKind = (typeof OPERATIONS)[number];
 
-/** An operation in the journal whose effect at home is not yet durable; `revoke` and `cancel` never are one. */
-export interface LiveOperation {
-  readonly image: JournalImage;
-  /** Of the commit, and its place in it. */
-  readonly sequence: number;
-  readonly index: number;
+/** True for what changes a home file when it is replayed. */
+export const isAction = (kind: OperationKind): boolean => kind === "truncate" || kind === "zero";
+
+/** Refers to an image of the commit by its index. */
+export interface Operation {
+  readonly kind: OperationKind;
+  readonly image: number;
+  readonly offset: number;
+  /** Infinity: to the end. */
+  readonly length: number;
 }
 
-/** One atomic commit. */
-export interface Batch {
-  /** Published frames, pinned by the caller until `done`; at most one a block. */
-  readonly frames: Int32Array;
-  readonly count: number;
-  /** Images whose size and time belong to the commit beside those of the frames. */
-  readonly sized: readonly JournalImage[];
-  /** In the order in which they take place, after the frames. */
-  readonly operations: readonly Operation[];
-}
-
-/** What the journal asks of its user. */
-export interface JournalUser {
-  /** The image whose frames bear `slot`. */
-  imageOf(slot: InodeSlot): JournalImage;
-  facts(image: JournalImage): ImageFacts;
+/** Reads the journal file without waiting for anything but the device: at its start, and offline. */
+export interface JournalReader {
+  /** Bytes of the file. */
+  readonly size: number;
+  /** Fills `into` from `offset`; the bytes read (fewer at the end of the file), or a negated error number. */
+  read(offset: number, into: Uint8Array): number;
 }

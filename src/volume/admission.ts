@@ -37,6 +37,8 @@ export interface AdmissionContext {
   nowUs(): number;
   /** The image at `slot`, opened if need be, or a negated error number. */
   open(slot: InodeSlot): Image | number;
+  /** No further block may come before some are committed. */
+  isFull(): boolean;
   /** Called with each write that is about to be published, and the offset of its end. */
   growing(image: Image, end: number): void;
 }
@@ -87,7 +89,10 @@ export class Admission {
     if (typeof opened === "number") return this.refuse(taken, blocks, opened);
     const gated = gates.isShut(slot);
     const crowded =
-      this.line.length > 0 || pressure.delayUs(cache.blocks, blocks) > 0 || !pressure.hasRoom(cache.blocks, blocks);
+      this.line.length > 0 ||
+      pressure.delayUs(cache.blocks, blocks) > 0 ||
+      !pressure.hasRoom(cache.blocks, blocks) ||
+      this.context.isFull();
     const clash = !gated && cache.blockToComplete(slot, offset, length) !== -1;
     if (!gated && !crowded && !clash) {
       const result = this.prepare(opened, offset, length);
@@ -189,6 +194,7 @@ export class Admission {
       const head = this.line[0];
       pressure.demand = head?.frames.length ?? 0;
       if (head === undefined) return;
+      if (this.context.isFull()) return;
       if (!pressure.hasRoom(cache.blocks, head.frames.length)) {
         if (this.failsForGood(head)) continue;
         return;

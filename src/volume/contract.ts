@@ -20,8 +20,11 @@ export interface ImageData {
   dirtyBlocks(slot: InodeSlot): number;
   /** Sets the size, at home too, after writes in flight have ended; `done` gets 0 or a negated error number. */
   truncate(slot: InodeSlot, size: number, done: (result: number) => void): void;
-  /** Drops all dirty data (counted as absorbed) and closes descriptors; `done` runs when no I/O names the file any more. */
-  discard(slot: InodeSlot, done: () => void): void;
+  /**
+   * Drops all dirty data (counted as absorbed) and closes descriptors; `done` runs when no I/O names the file any more, and, if
+   * it is about to lose its last name, when no recovery will look for it.
+   */
+  discard(slot: InodeSlot, isLastName: () => boolean, done: () => void): void;
   /** Runs `clean` once nothing of the image is dirty (at once if so) and its size and mtime are home. */
   whenClean(slot: InodeSlot, clean: () => void): void;
   /** Runs `change`, which sets times of the backing file of `slot` past the data side. */

@@ -18,6 +18,10 @@ export interface OpenImagesContext {
   make(slot: InodeSlot): Image | number;
   /** Runs `clean` when nothing of `image` is dirty. */
   whenClean(image: Image, clean: () => void): void;
+  /** False while the file must stay open until it was flushed. */
+  mayClose(image: Image): boolean;
+  /** Flushes the file of `image`. */
+  flush(image: Image): void;
   /** `image` is out of the books, and its descriptors go. */
   closed(image: Image): void;
 }
@@ -69,8 +73,13 @@ export class OpenImages {
     const { clock, timers } = this.context;
     this.context.whenClean(image, () => {
       if (this.images.get(image.slot) !== image || this.recent.has(image.slot)) return;
-      if (image.homeReads === 0 && image.holds === 0 && !image.gated) this.close(image);
-      else timers.at(clock.lastUs + IDLE_LOOK_US, () => this.closeWhenIdle(image));
+      const isIdle = image.homeReads === 0 && image.holds === 0 && !image.gated;
+      if (isIdle && this.context.mayClose(image)) {
+        this.close(image);
+        return;
+      }
+      if (isIdle) this.context.flush(image);
+      timers.at(clock.lastUs + IDLE_LOOK_US, () => this.closeWhenIdle(image));
     });
   }
 }

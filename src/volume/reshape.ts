@@ -29,6 +29,23 @@ export interface ReshapeContext {
   whenFrames(use: () => void): void;
   /** Takes everything of `image` home, and flushes it there. 0 or a negated error number. */
   clean(image: Image, done: (result: number) => void): void;
+  /** The journal's part: what is about to change at home, and that it has changed, or has failed to. */
+  readonly journal: ShapeJournal;
+}
+
+/** What the journal is told of a change of shape; `durability.ts` keeps one. */
+export interface ShapeJournal {
+  /** Copies within home cannot be told to it. */
+  readonly refusesCopies: boolean;
+  declare(
+    image: Image,
+    kind: "truncate" | "zero",
+    offset: number,
+    length: number,
+    done: (result: number) => void,
+  ): void;
+  changedAtHome(image: Image, offset: number, end: number): void;
+  failedAtHome(): void;
 }
 
 export class Reshape {
@@ -49,16 +66,18 @@ export class Reshape {
     const blockEnd = Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
     return this.alone(image, function* (reshape, spares) {
       image.beginCut(size);
+      yield* result((done) => context.journal.declare(image, "truncate", size, 0, done));
       const outcome = yield* result((done) => context.io.truncate(image.file.buffered, size, done));
       if (outcome < 0) {
         image.endCut();
+        context.journal.failedAtHome();
         return outcome;
       }
       context.cache.dropFrom(image, asBlock(Math.ceil(size / BLOCK_BYTES)));
       reshape.zeroWithin(image, size, blockEnd, spares);
       image.setHomeAndSize(size);
       image.endCut();
-      image.unflushed = true;
+      reshape.changed(image, size, Number.POSITIVE_INFINITY);
       context.space.forget(image.slot);
       reshape.touch(image);
       return 0;
@@ -68,19 +87,24 @@ export class Reshape {
   /** fallocate(2) with any mode that the backing filesystem has. 0 or a negated error number. */
   allocate(image: Image, mode: number, offset: number, length: number): Task<number> {
     const { context } = this;
+    const zeroes = (mode & (FALLOC.PUNCH_HOLE | FALLOC.ZERO_RANGE)) !== 0;
+    const keepsSize = (mode & FALLOC.KEEP_SIZE) !== 0;
     return this.alone(image, function* (reshape, spares) {
+      const end = offset + length;
+      if (zeroes) yield* result((done) => context.journal.declare(image, "zero", offset, length, done));
+      if (!keepsSize && end > image.size)
+        yield* result((done) => context.journal.declare(image, "truncate", end, 0, done));
       // Home may be shorter than the image: its size is what the mode is about, so it comes first.
       if (image.homeSize < image.size) {
         const grown = yield* result((done) => context.io.truncate(image.file.buffered, image.size, done));
-        if (grown < 0) return grown;
+        if (grown < 0) return reshape.failed(grown);
         image.homeSize = image.size;
       }
       const outcome = yield* result((done) => context.io.fallocate(image.file.buffered, mode, offset, length, done));
-      if (outcome < 0) return outcome;
-      if ((mode & (FALLOC.PUNCH_HOLE | FALLOC.ZERO_RANGE)) !== 0)
-        reshape.discard(image, offset, offset + length, spares);
-      if ((mode & FALLOC.KEEP_SIZE) === 0 && offset + length > image.size) image.setHomeAndSize(offset + length);
-      image.unflushed = true;
+      if (outcome < 0) return reshape.failed(outcome);
+      if (zeroes) reshape.discard(image, offset, end, spares);
+      if (!keepsSize && end > image.size) image.setHomeAndSize(end);
+      reshape.changed(image, offset, zeroes ? end : offset);
       context.space.forget(image.slot);
       reshape.touch(image);
       return 0;
@@ -109,6 +133,7 @@ export class Reshape {
   copy(from: Image, fromOffset: number, to: Image, toOffset: number, length: number): Task<number> {
     const { context } = this;
     const touch = (): void => this.touch(to);
+    const changed = (end: number): void => this.changed(to, toOffset, end);
     const body = function* (): Task<number> {
       if (from.dirty.count + to.blocks > 0) return WRITTEN_MEANWHILE;
       const outcome = yield* result((done) => {
@@ -118,7 +143,7 @@ export class Reshape {
       const end = toOffset + outcome;
       to.homeSize = Math.max(to.homeSize, end);
       if (end > to.size) to.setHomeAndSize(end);
-      to.unflushed = true;
+      changed(end);
       touch();
       return outcome;
     };
@@ -136,6 +161,7 @@ export class Reshape {
    * never fall clean: then the kernel is told to copy by reading and writing (EOPNOTSUPP).
    */
   private *copyWhenClean(from: Image, to: Image, gated: () => Task<number>): Task<number> {
+    if (this.context.journal.refusesCopies) return -E.EOPNOTSUPP;
     for (let attempt = 0; attempt < COPY_ATTEMPTS; attempt++) {
       for (const image of [from, to]) {
         const outcome = yield* result((done) => this.context.clean(image, done));
@@ -145,6 +171,18 @@ export class Reshape {
       if (copied !== WRITTEN_MEANWHILE) return copied;
     }
     return -E.EOPNOTSUPP;
+  }
+
+  /** Home has changed in [offset, end), and perhaps in size. */
+  private changed(image: Image, offset: number, end: number): void {
+    image.unflushed = true;
+    image.shapeUnflushed = true;
+    this.context.journal.changedAtHome(image, offset, end);
+  }
+
+  private failed(outcome: number): number {
+    this.context.journal.failedAtHome();
+    return outcome;
   }
 
   /** Removes [offset, end) from the cache: home has zeros there. */

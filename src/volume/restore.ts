@@ -19,9 +19,13 @@ export interface Restored {
 
 /**
  * Fills the cache from the frame table. `open` gives the image of a slot, or a negated error number, or undefined if the
- * inode is no more: a kill came between its removal and that of its data.
+ * inode is no more: a kill came between its removal and that of its data. `isCommitted`: the journal has the frame's bytes.
  */
-export function restoreFrames(cache: WriteCache, open: (slot: InodeSlot) => Image | number | undefined): Restored {
+export function restoreFrames(
+  cache: WriteCache,
+  open: (slot: InodeSlot) => Image | number | undefined,
+  isCommitted: (frame: FrameNo) => boolean,
+): Restored {
   const { frames } = cache;
   const lost = new Map<InodeSlot, number>();
   const { order, newest } = sortedByStamp(cache);
@@ -31,7 +35,7 @@ export function restoreFrames(cache: WriteCache, open: (slot: InodeSlot) => Imag
     const image = open(slot);
     if (image === undefined) cache.forgetFrame(frame as FrameNo);
     else if (typeof image === "number") lost.set(slot, image);
-    else cache.restore(image, frame as FrameNo);
+    else cache.restore(image, frame as FrameNo, isCommitted(frame as FrameNo));
   }
   return { blocks: cache.blocks, newest, lost };
 }

@@ -5,10 +5,11 @@
  */
 import type { Clock } from "../base/clock.ts";
 import { Ticker } from "../base/clock.ts";
+import { E } from "../base/errno.ts";
 import { LANDING_FRAMES } from "../base/limits.ts";
 import { runTask, type Task } from "../base/task.ts";
 import type { Timers } from "../base/timers.ts";
-import { asBlock, type InodeSlot } from "../base/units.ts";
+import { asBlock, asInstant, type InodeSlot } from "../base/units.ts";
 import { FrameAllocator } from "../cache/allocator.ts";
 import { FrameTable } from "../cache/frames.ts";
 import { ImageFlag, ImageTable } from "../cache/image.ts";
@@ -27,10 +28,12 @@ import { Writer } from "../writeback/writer.ts";
 import { Admission, PARKED } from "./admission.ts";
 import type { ImageData } from "./contract.ts";
 import { Drain } from "./drain.ts";
+import type { Durability, DurabilityMode } from "./durability.ts";
 import { Gates } from "./gates.ts";
+import { Journaling, type OpenJournal } from "./journaling.ts";
 import { OpenImages } from "./open-images.ts";
 import { Reader, type SendRead } from "./reader.ts";
-import { Reshape } from "./reshape.ts";
+import { Reshape, type ShapeJournal } from "./reshape.ts";
 import { type Restored, restoreFrames } from "./restore.ts";
 import { Seeker } from "./seek.ts";
 import { Space } from "./space.ts";
@@ -51,6 +54,8 @@ export interface VolumeOptions {
   dirtyLimit: number;
   /** False: writes go through to the backing files, by way of its page cache. */
   cache: boolean;
+  /** Without one, flushes take their image home. */
+  journal?: OpenJournal | undefined;
   /** For the log: somebody else has changed an image beneath its unsaved data; a home operation failed. */
   changed?: (image: Image, difference: string) => void;
   failed: (image: Image, what: string, result: number) => void;
@@ -63,8 +68,7 @@ export class Volume implements ImageData {
   readonly writer: Writer;
   readonly reader: Reader;
   readonly drain: Drain;
-  /** Flushes are answered at once: what they promise is nothing. */
-  volatileFlushes = false;
+  readonly journaling: Journaling | undefined;
   /** Dirty data older than this goes home, microseconds; 0: no limit. */
   maxAgeUs = 0;
   private readonly options: VolumeOptions;
@@ -79,6 +83,8 @@ export class Volume implements ImageData {
   private readonly seeker: Seeker;
   private readonly frameWaiters: (() => void)[] = [];
   private readonly civilOffsetUs: number;
+  /** Without a journal; else `Durability` knows. */
+  private mode: DurabilityMode = "sync";
 
   constructor(options: VolumeOptions) {
     const { slab, counters, clock, timers, io } = options;
@@ -106,6 +112,8 @@ export class Volume implements ImageData {
       failed: options.failed,
       changed: options.changed ?? (() => undefined),
       settled: (image) => this.space.forget(image.slot),
+      flushed: (image) => this.durability?.flushedAtHome(image),
+      writing: () => this.journaling?.journal.keepLease(),
     });
     this.images = new OpenImages({
       io,
@@ -113,6 +121,8 @@ export class Volume implements ImageData {
       timers,
       make: (slot) => this.make(slot),
       whenClean: (image, clean) => this.writer.home(image).whenClean(clean),
+      mayClose: (image) => this.journaling?.mayClose(image) ?? true,
+      flush: (image) => this.writer.flush(image, asInstant(0), false, () => undefined),
       closed: (image) => {
         this.space.forget(image.slot);
         this.writer.forget(image);
@@ -129,6 +139,7 @@ export class Volume implements ImageData {
       reader: this.reader,
       open: (slot) => this.open(slot),
       growing: (image, end) => this.growing(image, end),
+      isFull: () => this.durability?.isFull ?? false,
     });
     const open = (slot: InodeSlot): Image | number => this.open(slot);
     this.writer.draining = !options.cache;
@@ -139,6 +150,7 @@ export class Volume implements ImageData {
       civil: () => clock.civil(),
       whenFrames: (use) => this.whenFrames(use),
       clean: (image, done) => this.writer.flush(image, this.ticker.tick(), true, done),
+      journal: this.shapeJournal(),
     });
     this.drain = new Drain({
       writer: this.writer,
@@ -146,13 +158,56 @@ export class Volume implements ImageData {
       images: () => this.images.values(),
       isSettled: (image) => this.isSettled(image),
     });
+    const journalingContext = {
+      ...shared,
+      frames,
+      clock,
+      table: this.table,
+      writer: this.writer,
+      images: () => this.images.values(),
+      image: (slot: InodeSlot) => this.images.get(slot),
+      open,
+      dirtyLimit: () => this.pressure.limit,
+      isCrowded: () => this.admission.waiting > 0,
+    };
+    this.journaling = options.journal && new Journaling(journalingContext, options.journal);
     const civil = clock.civil();
     this.civilOffsetUs = civil.seconds * 1e6 + civil.nanoseconds / 1e3 - clock.nowUs();
   }
 
-  /** Takes in what the slab holds, of inodes that `exists` says are there. Must come before the first request. */
-  restore(exists: (slot: InodeSlot) => boolean): Restored {
-    const restored = restoreFrames(this.cache, (slot) => (exists(slot) ? this.open(slot) : undefined));
+  /** What flushes promise, with a journal. */
+  get durability(): Durability | undefined {
+    return this.journaling?.durability;
+  }
+
+  private shapeJournal(): ShapeJournal {
+    const volume = this;
+    return {
+      get refusesCopies() {
+        return volume.cache.commits.holdsBack;
+      },
+      declare(image, kind, offset, length, done) {
+        if (volume.durability === undefined) done(0);
+        else volume.durability.declare(image, kind, offset, length, done);
+      },
+      changedAtHome: (image, offset, end) => volume.durability?.changedAtHome(image, offset, end),
+      failedAtHome: () => volume.durability?.failedAtHome(),
+    };
+  }
+
+  /**
+   * Takes in what the slab holds, of inodes that `exists` says are there; `slots` are all that are. Must come before the
+   * first request.
+   */
+  restore(exists: (slot: InodeSlot) => boolean, slots: Iterable<InodeSlot> = []): Restored {
+    const { journaling } = this;
+    journaling?.load();
+    const restored = restoreFrames(
+      this.cache,
+      (slot) => (exists(slot) ? this.open(slot) : undefined),
+      (frame) => journaling?.isCommitted(frame) ?? false,
+    );
+    journaling?.reconcile(slots);
     this.ticker.startAfter(restored.newest);
     const at = this.options.counters.at;
     // A kill can fall between a block and its count; the blocks are what is true.
@@ -180,6 +235,7 @@ export class Volume implements ImageData {
     if (this.through !== undefined) file.giveUpDirect();
     const image = new Image(slot, this.cache.frames, this.table, file);
     this.writer.home(image); // from now on its age counts
+    this.journaling?.opened(image);
     return image;
   }
 
@@ -205,7 +261,7 @@ export class Volume implements ImageData {
     defer: () => (result: number) => void,
   ): number {
     // An adopted slab's dirty blocks go home first: until then the cache takes what comes.
-    if (this.through !== undefined && this.cache.blocks === 0)
+    if (this.through !== undefined && this.cache.blocks === 0 && (this.journaling?.ledger.isEmpty ?? true))
       return this.through.write(slot, offset, length, taken, defer());
     return this.admission.write(slot, offset, length, taken, defer);
   }
@@ -239,14 +295,35 @@ export class Volume implements ImageData {
   flush(slot: InodeSlot, dataOnly: boolean, done: (result: number) => void): void {
     const image = this.open(slot);
     if (typeof image === "number") done(image);
-    else if (this.volatileFlushes) done(0);
+    else if (this.durability !== undefined) this.durability.flush(image, dataOnly, done);
+    else if (this.mode === "volatile") done(0);
     else this.writer.flush(image, this.ticker.tick(), dataOnly, done);
+  }
+
+  /** Flushes promise nothing of the data that they are for. */
+  get flushesAtOnce(): boolean {
+    if (this.durability === undefined) return this.mode === "volatile";
+    return this.durability.flushesAtOnce;
+  }
+
+  /** Changes what flushes promise; `done` gets 0 when it holds, or a negated error number (EOPNOTSUPP: it takes a journal). */
+  setDurability(mode: DurabilityMode, done: (result: number) => void): void {
+    if (this.durability !== undefined) {
+      this.durability.become(mode, done);
+    } else if (mode === "ordered") {
+      done(-E.EOPNOTSUPP);
+    } else {
+      this.mode = mode;
+      if (mode === "sync") this.drain.once(done);
+      else done(0);
+    }
   }
 
   /** Takes an image home and flushes its device, whatever the durability mode. */
   flushHome(slot: InodeSlot, done: (result: number) => void): void {
     const image = this.open(slot);
     if (typeof image === "number") done(image);
+    else if (this.durability !== undefined) this.durability.flushHome(image, false, done);
     else this.writer.flush(image, this.ticker.tick(), false, done);
   }
 
@@ -327,7 +404,26 @@ export class Volume implements ImageData {
     return image.blocks === 0 && image.homeWrites === 0 && !image.hasFlag(ImageFlag.size | ImageFlag.mtime);
   }
 
-  discard(slot: InodeSlot, done: () => void): void {
+  discard(slot: InodeSlot, isLastName: () => boolean, done: () => void): void {
+    const { durability } = this;
+    if (durability === undefined) this.dropAll(slot, done);
+    else if (isLastName()) this.dropAll(slot, () => durability.gone(slot, done));
+    else this.flushShape(slot, () => this.dropAll(slot, () => this.forgotten(slot, done)));
+  }
+
+  private forgotten(slot: InodeSlot, done: () => void): void {
+    this.journaling?.forget(slot);
+    done();
+  }
+
+  /** Nothing of the image is dirty; a live commit that names it must not wait for a file that is closed. */
+  private flushShape(slot: InodeSlot, done: () => void): void {
+    const image = this.images.get(slot);
+    if (image === undefined || this.journaling?.mayClose(image) !== false) done();
+    else this.writer.flush(image, asInstant(0), false, done);
+  }
+
+  private dropAll(slot: InodeSlot, done: () => void): void {
     const image = this.images.get(slot);
     if (image === undefined) {
       this.table.setFlags(slot, this.table.flags(slot) & ImageFlag.held);
@@ -379,6 +475,7 @@ export class Volume implements ImageData {
     this.gates.pump();
     while (this.frameWaiters.length > 0 && this.cache.allocator.readyForOne()) this.frameWaiters.shift()!();
     this.admission.pump();
+    this.durability?.pump();
     this.writer.pump();
     this.drain.pump();
   }
@@ -390,6 +487,6 @@ export class Volume implements ImageData {
 
   /** When `pump` has something to do without any I/O ending first; microseconds on the clock. */
   get nextUs(): number {
-    return this.writer.nextAgeUs;
+    return Math.min(this.writer.nextAgeUs, this.durability?.nextUs ?? Number.POSITIVE_INFINITY);
   }
 }

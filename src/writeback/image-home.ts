@@ -32,6 +32,8 @@ export interface HomeContext {
   changed(image: Image, difference: string): void;
   /** Nothing of `image` is dirty any more. */
   settled(image: Image): void;
+  /** The image's home file was flushed, and its shape with it. */
+  flushed(image: Image): void;
 }
 
 interface Waiter {
@@ -135,6 +137,7 @@ export class ImageHome {
   private startDeviceFlush(dataOnly: boolean, done: (result: number) => void): void {
     this.context.cache.beginFlush(this.image);
     this.image.unflushed = false;
+    this.image.shapeUnflushed &&= dataOnly;
     this.context.io.fsync(this.image.file.buffered, dataOnly, (result) => this.endDeviceFlush(result, done));
   }
 
@@ -142,8 +145,10 @@ export class ImageHome {
     this.flushActive = false;
     this.context.counters.at[Counter.homeFlushes]! += 1;
     this.context.cache.endFlush(this.image, result === 0);
+    if (result === 0 && !this.image.shapeUnflushed) this.context.flushed(this.image);
     if (result < 0) {
       this.image.unflushed = true;
+      this.image.shapeUnflushed = true;
       this.failedFlushes++;
       this.fail("flush", result);
     } else if (this.image.dirty.count === 0) {

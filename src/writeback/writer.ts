@@ -40,6 +40,8 @@ export interface WriterContext extends HomeContext {
   homeReads(): number;
   /** Oldest age of dirty data, microseconds; 0: no limit. */
   maxAgeUs(): number;
+  /** Told of each home write that begins. */
+  writing(): void;
 }
 
 export class Writer {
@@ -95,6 +97,11 @@ export class Writer {
     if (home.isUrgent) this.urgent.add(home);
   }
 
+  /** Flushes wait for dirty blocks. */
+  get hasUrgent(): boolean {
+    return this.urgent.size > 0;
+  }
+
   /** Home writes in flight. */
   get inflight(): number {
     return this.active.length;
@@ -127,17 +134,19 @@ export class Writer {
     let count = 0;
     for (let frame = list.head; frame !== NONE && count < SWEEP_BLOCKS; frame = list.after(frame)) {
       if (frames.since(frame) > home.wantedSince) break;
-      if (frames.state(frame) === FrameState.dirty && !this.isUnderway(home.image, frame)) this.chosen[count++] = frame;
+      if (this.mayGo(home.image, frame)) this.chosen[count++] = frame;
     }
     if (count === 0) return false;
     home.sweep.load(frames, this.chosen, count);
     return true;
   }
 
-  /** An older frame of the block is still being written: this one must wait for it. */
-  private isUnderway(image: Image, frame: FrameNo): boolean {
-    const block = this.context.cache.frames.block(frame);
-    return this.active.some((run) => run.covers(image, block));
+  /** False if the frame is on its way, is not yet allowed to go, or must wait for an older frame of its block that is being written. */
+  private mayGo(image: Image, frame: FrameNo): boolean {
+    const { cache } = this.context;
+    if (cache.frames.state(frame) !== FrameState.dirty || !cache.commits.mayGoHome(frame)) return false;
+    const block = cache.frames.block(frame);
+    return !this.active.some((run) => run.covers(image, block));
   }
 
   private pumpBackground(): void {
@@ -185,7 +194,7 @@ export class Writer {
       if (isBackingOff || image.gated) continue;
       for (let frame = image.dirty.head; frame !== NONE && count < SWEEP_BLOCKS; frame = image.dirty.after(frame)) {
         if (frames.since(frame) > limit) break;
-        if (frames.state(frame) !== FrameState.dirty || this.isUnderway(image, frame)) continue;
+        if (!this.mayGo(image, frame)) continue;
         this.context.policy.removed(frame);
         this.chosen[count++] = frame;
       }
@@ -250,6 +259,7 @@ export class Writer {
     this.inflightBlocks += run.count;
     run.image.homeWrites++;
     this.home(run.image).begin();
+    this.context.writing();
     run.failedFlushes = this.home(run.image).failedFlushes;
     this.writePiece(run);
   }

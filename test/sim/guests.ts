@@ -182,7 +182,7 @@ export class Guests {
     this.images.push(this.newImage());
     this.context.home.files.delete(image.slot);
     this.context.world.note(() => `discard ${image.slot}`);
-    this.context.await((done) => this.context.volume().discard(image.slot, done));
+    this.context.await((done) => this.context.volume().discard(image.slot, () => true, done));
   }
 
   drain(): void {

@@ -1,0 +1,105 @@
+/**
+ * Which frames the journal has. A frame is uncommitted, underway, or committed (`commit` in `frames.ts`); one that takes another's
+ * place begins uncommitted. Each image keeps its uncommitted frames at hand, so that a flush need not look at all that is dirty.
+ */
+import type { FrameNo, InodeSlot } from "../base/units.ts";
+import { FrameState, type FrameTable, HOMED, UNDERWAY } from "./frames.ts";
+import type { Image } from "./images.ts";
+
+/** Entries of an image's queue that are not worth sorting out. */
+const QUEUE_SLACK = 256;
+
+/** What this asks of the write cache. */
+export interface CommitHolder {
+  pin(frame: FrameNo): void;
+  unpin(frame: FrameNo): void;
+  /** Lists a dirty frame as a victim, if it may go home and is not listed. */
+  offer(frame: FrameNo): void;
+}
+
+export class Commits {
+  /** Newest frames of which the journal has nothing, and is not being given them. */
+  uncommitted = 0;
+  /** There is a journal. */
+  tracks = false;
+  /** Only committed frames may go home: the policy hears of a frame when it is. */
+  holdsBack = false;
+  /** Told of each frame that is durable at home, before it is freed, unless its commit is underway. */
+  onHomed: (image: Image, frame: FrameNo) => void = () => undefined;
+  private readonly frames: FrameTable;
+  private readonly holder: CommitHolder;
+
+  constructor(frames: FrameTable, holder: CommitHolder) {
+    this.frames = frames;
+    this.holder = holder;
+  }
+
+  /** `frame` is what a block of `image` has now. */
+  add(image: Image, frame: FrameNo): void {
+    if (this.frames.commit(frame) !== 0) return;
+    this.uncommitted++;
+    if (this.tracks) this.remember(image, frame);
+  }
+
+  /** It no longer is. */
+  remove(frame: FrameNo): void {
+    if (this.frames.commit(frame) === 0) this.uncommitted--;
+  }
+
+  private remember(image: Image, frame: FrameNo): void {
+    const { uncommitted, slot } = image;
+    uncommitted.push(frame);
+    if (uncommitted.count > 2 * image.blocks + QUEUE_SLACK) uncommitted.filter((kept) => this.is(slot, kept));
+  }
+
+  /** True if `frame` is the newest of a block of the image at `slot`, and uncommitted. */
+  private is(slot: InodeSlot, frame: FrameNo): boolean {
+    const { frames } = this;
+    const state = frames.state(frame);
+    if (state === FrameState.free || state === FrameState.doomed) return false;
+    return frames.image(frame) === slot && frames.commit(frame) === 0;
+  }
+
+  /** False for a dirty frame that must be in the journal first, and is not. */
+  mayGoHome(frame: FrameNo): boolean {
+    if (!this.holdsBack) return true;
+    const mark = this.frames.commit(frame);
+    return mark !== 0 && mark !== UNDERWAY;
+  }
+
+  /** Calls `each` with every uncommitted frame of `image`, perhaps more than once. */
+  forEach(image: Image, each: (frame: FrameNo) => void): void {
+    const queue = image.uncommitted;
+    for (let i = 0; i < queue.count; i++) if (this.is(image.slot, queue.at(i))) each(queue.at(i));
+  }
+
+  /** Puts the uncommitted frames of `image` into `out` from `at` on, pinned and underway; the place behind the last. */
+  take(image: Image, out: Int32Array, at: number): number {
+    let end = at;
+    this.forEach(image, (frame) => {
+      this.frames.setCommit(frame, UNDERWAY);
+      this.uncommitted--;
+      this.holder.pin(frame);
+      out[end++] = frame;
+    });
+    image.uncommitted.clear();
+    return end;
+  }
+
+  /** The commit of a frame that was taken ended: the journal has it under `mark`, or (0) has not. `image`: if it is still open. */
+  end(image: Image | undefined, frame: FrameNo, mark: number): void {
+    this.frames.setCommit(frame, mark);
+    const state = this.frames.state(frame);
+    if (state !== FrameState.doomed && image !== undefined) {
+      if (mark === 0) this.add(image, frame);
+      else if (this.holdsBack && state === FrameState.dirty) this.holder.offer(frame);
+    }
+    this.holder.unpin(frame);
+  }
+
+  /** `frame` is durable at home. */
+  homed(image: Image, frame: FrameNo): void {
+    if (this.frames.commit(frame) === UNDERWAY) this.frames.setCommit(frame, HOMED);
+    else this.onHomed(image, frame);
+  }
+}

@@ -1,0 +1,388 @@
+/**
+ * The journal while it is open: appends transactions, one at a time, and moves the tail on. It knows frames and images by what
+ * its user says of them; what should be committed when is decided in `volume/`.
+ *
+ *   commit   1. descriptor and frames in one vectored write, for each commit of the transaction  2. one flush of the device
+ *            3. the ledger takes it in, and the caller is told
+ *   trim     1. both superblocks, one after the other, each flushed  2. the ledger forgets, the room is free
+ *
+ * After a failed write or flush nothing more is appended (`broken`): what is on the medium then is not known, and a flush that
+ * succeeds later proves nothing.
+ */
+import { crc32 } from "node:zlib";
+import { assert } from "../base/assert.ts";
+import type { Clock } from "../base/clock.ts";
+import { E } from "../base/errno.ts";
+import { result, runTask, type Task } from "../base/task.ts";
+import { BLOCK_BYTES, type FrameNo, type InodeSlot, type Instant } from "../base/units.ts";
+import { type FrameTable, HOMED } from "../cache/frames.ts";
+import type { Slab } from "../cache/slab.ts";
+import { Counter, type Counters } from "../stats/counters.ts";
+import type { Io } from "../sys/io.ts";
+import { IoVector } from "../sys/iovec.ts";
+import { Mapping } from "../sys/memory.ts";
+import { type Facts, isAction, type OperationKind } from "./contract.ts";
+import { DescriptorBuilder } from "./descriptor.ts";
+import { COMMIT_BLOCKS_MAX, COMMIT_FRAMES_MAX, DESCRIPTOR_BYTES_MAX, ringOffset, SUPERBLOCK_BYTES } from "./layout.ts";
+import type { Ledger, LiveImage } from "./ledger.ts";
+import { Ring } from "./ring.ts";
+import type { Scan } from "./scan.ts";
+import { encodeSuperblock, type Superblock } from "./superblock.ts";
+
+/** Room that only transactions without frames may take: revokes must always find some, or home could not be vouched for. */
+const RESERVED_BLOCKS = 64;
+/** Home files may be written until so long after the last superblock or commit. */
+const LEASE_MS = 5000;
+
+/** One transaction. */
+export interface Batch {
+  /** Published frames, pinned by the caller until the end; at most one a block. */
+  readonly frames: Int32Array;
+  readonly count: number;
+  readonly operations: readonly { kind: OperationKind; image: LiveImage; offset: number; length: number }[];
+  /** Images whose size belongs to it although they may have no frame in it. */
+  readonly sized: readonly LiveImage[];
+}
+
+export interface JournalContext {
+  readonly io: Io;
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly slab: Slab;
+  readonly frames: FrameTable;
+  readonly ledger: Ledger;
+  /** An instant that orders this moment among writes. */
+  tick(): Instant;
+  /** The image whose frames bear `slot`. */
+  imageOf(slot: InodeSlot): LiveImage;
+  /** What is true of the image now. */
+  facts(image: LiveImage): Facts;
+  /** Every commit up to `sequence` is on stable media. */
+  acknowledged(sequence: number): void;
+}
+
+/** Sequences as a frame remembers them: 32 bits, and never a value that means something else (`cache/frames.ts`). */
+export const commitMark = (sequence: number): number => (sequence % (HOMED - 1)) + 1;
+
+interface InstantOfBatch {
+  images: Map<InodeSlot, LiveImage>;
+  facts: Map<LiveImage, Facts>;
+}
+
+interface Part {
+  sequence: number;
+  images: LiveImage[];
+  sizes: number[];
+  blocks: number[][];
+  end: number;
+  checksum: number;
+}
+
+export class Journal {
+  /** The negated error number of the first write or flush that failed; 0: none did. */
+  broken = 0;
+  /** A transaction is being written. */
+  busy = false;
+  /** `renew` has succeeded: transactions may come. */
+  isReady = false;
+  private trimming = false;
+  private readonly context: JournalContext;
+  private readonly fd: number;
+  private readonly superblock: Superblock;
+  private readonly ring: Ring;
+  private readonly memory = Mapping.anonymous(DESCRIPTOR_BYTES_MAX + SUPERBLOCK_BYTES);
+  private readonly builder: DescriptorBuilder;
+  private readonly superblockBytes: Buffer;
+  private readonly iov = new IoVector(COMMIT_FRAMES_MAX + 1);
+  private readonly superblockIov = new IoVector(1);
+  /** Sequence of the next commit; every commit below `durable` is on stable media. */
+  private next: number;
+  private durable: number;
+  private leaseMs = 0;
+  /** Of the commit that is being built: entries of `iov` in use, and the checksum of its frames. */
+  private entries = 0;
+  private payloadChecksum = 0;
+
+  /**
+   * `fd`: the journal file, opened for direct I/O where that works. `scan` says where the log ends; `superblock` is what
+   * the file has. The caller makes `renew` succeed before the first transaction.
+   */
+  constructor(
+    context: JournalContext,
+    fd: number,
+    superblock: Superblock,
+    { position, sequence, previous, epoch }: Scan,
+  ) {
+    this.context = context;
+    this.fd = fd;
+    this.superblock = { ...superblock, epoch: epoch + 1 };
+    this.ring = new Ring(superblock.blocks, superblock.tailPosition, position);
+    this.next = sequence;
+    this.durable = sequence;
+    this.builder = new DescriptorBuilder(Buffer.from(this.memory.view(0, DESCRIPTOR_BYTES_MAX)));
+    this.builder.checksum = previous;
+    this.superblockBytes = Buffer.from(this.memory.view(DESCRIPTOR_BYTES_MAX, SUPERBLOCK_BYTES));
+  }
+
+  /** Ring blocks, and how many of them are taken. */
+  get blocks(): number {
+    return this.ring.blocks;
+  }
+
+  get usedBlocks(): number {
+    return this.ring.used;
+  }
+
+  /** Blocks that are free once the tail is at `position`, beside those that are now. */
+  blocksBefore(position: number): number {
+    return (position - this.ring.tail + this.ring.blocks) % this.ring.blocks;
+  }
+
+  /** True if a transaction of `frames` blocks fits now. */
+  hasRoom(frames: number): boolean {
+    const descriptors = Math.ceil((frames + 1) / COMMIT_FRAMES_MAX) * (COMMIT_BLOCKS_MAX - COMMIT_FRAMES_MAX);
+    const worst = frames + descriptors + (frames > 0 ? RESERVED_BLOCKS : 0) + COMMIT_BLOCKS_MAX;
+    return this.ring.used + worst < this.ring.blocks;
+  }
+
+  /** Appends a transaction; `done` gets 0 when it is on stable media, or a negated error number. Not while `busy`. */
+  commit(batch: Batch, done: (result: number) => void): void {
+    assert(!this.busy, "one transaction at a time");
+    if (this.broken !== 0) {
+      done(this.broken);
+      return;
+    }
+    this.busy = true;
+    runTask(this.write(batch), (outcome) => {
+      this.busy = false;
+      if (outcome < 0 && outcome !== -E.ENOSPC) this.broken = outcome;
+      done(outcome);
+    });
+  }
+
+  private *write(batch: Batch): Task<number> {
+    const { counters, ledger } = this.context;
+    const then = this.instantOf(batch);
+    const first = this.next;
+    const parts: Part[] = [];
+    const { head } = this.ring;
+    const { checksum } = this.builder;
+    for (let at = 0, isFirst = true; isFirst || at < batch.count; isFirst = false) {
+      const part = this.build(batch, at, isFirst, then);
+      at += this.builder.records;
+      const position = this.ring.place(this.builder.blocks + this.builder.records);
+      if (position < 0) {
+        // Nothing of it counts; what was written of it is written over.
+        this.ring.head = head;
+        this.builder.checksum = checksum;
+        this.next = first;
+        return -E.ENOSPC;
+      }
+      const outcome = yield* this.writePart(part, position, first, at >= batch.count);
+      if (outcome < 0) return outcome;
+      parts.push(part);
+    }
+    const outcome = yield* result((done) => this.context.io.fsync(this.fd, true, done));
+    if (outcome < 0) return outcome;
+    const instant = this.context.tick();
+    for (const { kind, image, offset, length } of batch.operations) {
+      if (kind === "revoke") ledger.revoke(image, offset, length);
+      else if (kind === "gone") ledger.revoke(image, 0, Number.POSITIVE_INFINITY);
+    }
+    const acts = batch.operations.some(({ kind }) => isAction(kind));
+    for (const { sequence, end, checksum: own, images, blocks, sizes } of parts) {
+      ledger.add(
+        sequence,
+        end,
+        own,
+        images,
+        blocks.map((list) => Float64Array.from(list)),
+        sizes,
+        acts,
+        instant,
+      );
+      counters.at[Counter.commits]! += 1;
+    }
+    for (const { kind, image, offset, length } of batch.operations)
+      if (isAction(kind)) ledger.act(image, kind, offset, length);
+    this.durable = this.next;
+    this.context.acknowledged(this.next - 1);
+    return 0;
+  }
+
+  /** What is true of the batch's images now: guests go on while it is written. */
+  private instantOf({ frames, count, operations, sized }: Batch): InstantOfBatch {
+    const { context } = this;
+    const images = new Map<InodeSlot, LiveImage>();
+    for (let i = 0; i < count; i++) {
+      const slot = context.frames.image(frames[i] as FrameNo);
+      if (!images.has(slot)) images.set(slot, context.imageOf(slot));
+    }
+    const all = new Set([...operations.map(({ image }) => image), ...sized, ...images.values()]);
+    return { images, facts: new Map([...all].map((image) => [image, context.facts(image)])) };
+  }
+
+  /** Fills the descriptor with as many of the frames from `from` on as fit, and the iovec with where they are. */
+  private build(batch: Batch, from: number, withOperations: boolean, instant: InstantOfBatch): Part {
+    const { builder, context } = this;
+    const { frames } = context;
+    const images: LiveImage[] = [];
+    const sizes: number[] = [];
+    const blocks: number[][] = [];
+    const indexOf = (image: LiveImage): number => {
+      const known = images.indexOf(image);
+      if (known >= 0) return known;
+      const facts = instant.facts.get(image)!;
+      images.push(image);
+      sizes.push(facts.size);
+      blocks.push([]);
+      return builder.image(image.identity, facts);
+    };
+    builder.begin();
+    this.entries = 1;
+    this.payloadChecksum = 0;
+    if (withOperations) {
+      for (const { kind, image, offset, length } of batch.operations) {
+        assert(builder.hasRoom, "whoever makes a batch bounds its operations");
+        builder.operation(kind, indexOf(image), offset, length);
+      }
+      for (const image of batch.sized) indexOf(image);
+    }
+    for (let at = from; at < batch.count && builder.hasRoom; at++) {
+      const frame = batch.frames[at] as FrameNo;
+      const index = indexOf(instant.images.get(frames.image(frame))!);
+      this.addPayload(frame);
+      builder.record(index, frames.block(frame), frames.low(frame), frames.high(frame), frames.sectors(frame));
+      blocks[index]!.push(frames.block(frame));
+    }
+    return { sequence: this.next, images, sizes, blocks, end: 0, checksum: 0 };
+  }
+
+  private addPayload(frame: FrameNo): void {
+    const { iov, context } = this;
+    const { slab } = context;
+    const at = slab.frameIndex(frame);
+    this.payloadChecksum = crc32(slab.frameView(frame).subarray(at, at + BLOCK_BYTES), this.payloadChecksum);
+    const address = slab.frameAddress(frame);
+    if (this.entries > 1 && iov.endsAt(this.entries - 1, address)) iov.extend(this.entries - 1, BLOCK_BYTES);
+    else iov.set(this.entries++, address, BLOCK_BYTES);
+  }
+
+  private *writePart(part: Part, position: number, first: number, isLast: boolean): Task<number> {
+    const { builder, ring, iov, context } = this;
+    const blocks = builder.blocks;
+    const count = builder.records;
+    this.leaseMs = this.civilMs() + LEASE_MS;
+    builder.finish({
+      id: this.superblock.id,
+      sequence: this.next,
+      position,
+      first,
+      isLast,
+      epoch: this.superblock.epoch,
+      civilMs: this.civilMs(),
+      previous: builder.checksum,
+      payloadChecksum: this.payloadChecksum,
+    });
+    ring.advance(position, blocks + count);
+    part.end = ring.head;
+    part.checksum = builder.checksum;
+    this.next++;
+    iov.set(0, this.memory.address, blocks * BLOCK_BYTES);
+    context.counters.at[Counter.journalBytes]! += (blocks + count) * BLOCK_BYTES;
+    return yield* this.writeWhole(iov, this.entries, (blocks + count) * BLOCK_BYTES, ringOffset(position));
+  }
+
+  /** Writes all of it, however short single writes are. 0 or a negated error number. */
+  private *writeWhole(iov: IoVector, entries: number, bytes: number, offset: number): Task<number> {
+    let first = 0;
+    for (let done = 0; done < bytes; ) {
+      const at = offset + done;
+      const outcome = yield* result((end) => {
+        this.context.io.writev(this.fd, iov.address + first * 16, entries - first, at, end);
+      });
+      if (outcome <= 0) return outcome === 0 ? -E.EIO : outcome;
+      done += outcome;
+      if (done < bytes) first = iov.advance(first, entries - first, outcome);
+    }
+    return 0;
+  }
+
+  private civilMs(): number {
+    const { seconds, nanoseconds } = this.context.clock.civil();
+    return seconds * 1000 + nanoseconds / 1e6;
+  }
+
+  /** Makes the tail pass all commits up to `sequence`; all that they hold is durable at home. One at a time. */
+  trim(sequence: number, done: (result: number) => void): void {
+    assert(!this.trimming, "one trim at a time");
+    const tail = this.context.ledger.tailBehind(sequence);
+    if (tail === undefined || this.broken !== 0) {
+      done(this.broken);
+      return;
+    }
+    this.trimming = true;
+    runTask(this.moveTail(tail), (outcome) => {
+      this.trimming = false;
+      if (outcome < 0) this.broken = outcome;
+      else {
+        this.ring.tail = tail.position;
+        this.context.ledger.drop(sequence);
+      }
+      done(outcome);
+    });
+  }
+
+  private *moveTail(tail: { position: number; sequence: number; previous: number }): Task<number> {
+    this.superblock.tailPosition = tail.position;
+    this.superblock.tailSequence = tail.sequence;
+    this.superblock.tailPrevious = tail.previous;
+    return yield* this.writeSuperblocks();
+  }
+
+  /** Writes both superblocks, so that commits of this engine are told from its predecessor's. Before the first commit. */
+  renew(): void {
+    this.trimming = true;
+    runTask(this.writeSuperblocks(), (outcome) => {
+      this.trimming = false;
+      if (outcome < 0) this.broken = outcome;
+      else this.isReady = true;
+    });
+  }
+
+  private *writeSuperblocks(): Task<number> {
+    for (let i = 0; i < 2; i++) {
+      const written = yield* this.writeSuperblock();
+      if (written < 0) return written;
+    }
+    return 0;
+  }
+
+  private *writeSuperblock(): Task<number> {
+    const { superblock } = this;
+    superblock.generation++;
+    superblock.durable = this.durable;
+    this.leaseMs = this.civilMs() + LEASE_MS;
+    superblock.leaseMs = this.leaseMs;
+    encodeSuperblock(superblock, this.superblockBytes);
+    this.superblockIov.set(0, this.memory.address + DESCRIPTOR_BYTES_MAX, SUPERBLOCK_BYTES);
+    const slot = superblock.generation % 2;
+    const written = yield* this.writeWhole(this.superblockIov, 1, SUPERBLOCK_BYTES, slot * SUPERBLOCK_BYTES);
+    return written < 0 ? written : yield* result((done) => this.context.io.fsync(this.fd, true, done));
+  }
+
+  /** Home files are about to be written: the lease is renewed when it runs out. */
+  keepLease(): void {
+    if (this.broken !== 0 || this.trimming || this.civilMs() < this.leaseMs - LEASE_MS / 2) return;
+    this.trimming = true;
+    runTask(this.writeSuperblock(), (outcome) => {
+      this.trimming = false;
+      if (outcome < 0) this.broken = outcome;
+    });
+  }
+
+  /** A tail is being moved, or a superblock written. */
+  get isTrimming(): boolean {
+    return this.trimming;
+  }
+}

@@ -1,0 +1,241 @@
+/**
+ * What the journal holds of each image: which commit last wrote each block, and where home has come to be newer than that. Made
+ * anew from a scan by each engine. A record is live from its commit until the journal's tail has passed it.
+ *
+ * Invariant: a block whose live record is older than bytes at home that a flush is to promise is `stale` until a later commit
+ * revokes or replaces the record; a power cut before that would bring the older bytes back.
+ */
+import { assert } from "../base/assert.ts";
+import { BLOCK_BYTES, type Instant } from "../base/units.ts";
+import { type Identity, isAction, type OperationKind } from "./contract.ts";
+import type { Commit } from "./scan.ts";
+
+/** An image as the journal knows it: one object for as long as the ledger lives. */
+export class LiveImage {
+  readonly identity: Identity;
+  /** Sequence of the newest live record of each block; negative once home has its bytes, or newer ones, on stable media. */
+  readonly records = new Map<number, number>();
+  /** Blocks of `records` whose bytes at home are newer. */
+  readonly stale = new Set<number>();
+  /** Of those, the ones of which home's bytes are not yet on stable media. */
+  private unsettled: number[] = [];
+  /** A size that records speak of is larger than the image has become: no record and no size beyond this holds. */
+  cutTo = Number.POSITIVE_INFINITY;
+  /** Largest size that live commits speak of; it only grows, until none is live. */
+  claimed = 0;
+  /** Live commits that name the image. */
+  commits = 0;
+
+  constructor(identity: Identity) {
+    this.identity = identity;
+  }
+
+  /** True if a flush of what is at home must void records first. */
+  get needsRevoking(): boolean {
+    return this.stale.size > 0 || this.cutTo < this.claimed;
+  }
+
+  /** Home has newer bytes of `block`, which its next device flush will make durable, and no frame has. */
+  homeIsNewer(block: number): void {
+    if (!this.records.has(block)) return;
+    this.stale.add(block);
+    this.unsettled.push(block);
+  }
+
+  /** A device flush of the home file has succeeded, and nothing changed its shape meanwhile. */
+  homeIsDurable(): void {
+    for (const block of this.unsettled.splice(0)) if (this.stale.has(block)) this.settle(block);
+  }
+
+  /** Bytes of `block` are on stable media at home: those of the live record, or newer ones. */
+  homed(block: number, isSame: (sequence: number) => boolean): void {
+    const sequence = this.records.get(block);
+    if (sequence === undefined) return;
+    if (!isSame(Math.abs(sequence))) this.stale.add(block);
+    this.settle(block);
+  }
+
+  private settle(block: number): void {
+    this.records.set(block, -Math.abs(this.records.get(block)!));
+  }
+
+  /** The image became `size` long at home. */
+  cut(size: number): void {
+    if (size < this.claimed) this.cutTo = Math.min(this.cutTo, size);
+  }
+}
+
+/** A commit in the ledger. */
+interface Entry {
+  sequence: number;
+  /** Ring block at which the next commit begins, and the checksum of this one's descriptor. */
+  end: number;
+  checksum: number;
+  images: LiveImage[];
+  /** The blocks of each of `images`. */
+  blocks: Float64Array[];
+  /** It changes the shape of home files. */
+  readonly shapes: boolean;
+  /** The same, and they were not flushed since. */
+  acts: boolean;
+  /** When it was made; blocks that it has were dirty by then. */
+  instant: Instant;
+}
+
+export class Ledger {
+  private readonly images = new Map<string, LiveImage>();
+  private readonly entries: Entry[] = [];
+
+  /** The image that bears `identity`. */
+  image(identity: Identity): LiveImage {
+    const key = `${identity.inode}@${identity.birth}`;
+    let image = this.images.get(key);
+    if (image === undefined) {
+      image = new LiveImage(identity);
+      this.images.set(key, image);
+    }
+    return image;
+  }
+
+  /** Takes in what a scan found. */
+  load(commits: readonly Commit[], blocksOfRing: number, instant: Instant): void {
+    for (const { descriptor } of commits) {
+      const images = descriptor.images.map(({ identity }) => this.image(identity));
+      const blocks: number[][] = images.map(() => []);
+      for (let i = 0; i < descriptor.records; i++) {
+        const record = descriptor.record(i);
+        blocks[record.image]!.push(record.block);
+      }
+      for (const { kind, image, offset, length } of descriptor.operations()) {
+        if (kind === "revoke") this.revoke(images[image]!, offset, length);
+        else if (kind === "gone") this.revoke(images[image]!, 0, Number.POSITIVE_INFINITY);
+      }
+      const { sequence, position } = descriptor.header;
+      const end = (position + descriptor.blocks + descriptor.records) % blocksOfRing;
+      const acts = [...descriptor.operations()].some(({ kind }) => isAction(kind));
+      const sizes = descriptor.images.map(({ facts }) => facts.size);
+      this.add(
+        sequence,
+        end,
+        descriptor.checksum,
+        images,
+        blocks.map((list) => Float64Array.from(list)),
+        sizes,
+        acts,
+        instant,
+      );
+      for (const { kind, image, offset, length } of descriptor.operations()) {
+        if (isAction(kind)) this.act(images[image]!, kind, offset, length);
+      }
+    }
+  }
+
+  /** A commit is on stable media. */
+  add(
+    sequence: number,
+    end: number,
+    checksum: number,
+    images: LiveImage[],
+    blocks: Float64Array[],
+    sizes: readonly number[],
+    acts: boolean,
+    instant: Instant,
+  ): void {
+    images.forEach((image, i) => {
+      image.commits++;
+      image.claimed = Math.max(image.claimed, sizes[i]!);
+      for (const block of blocks[i]!) {
+        image.records.set(block, sequence);
+        image.stale.delete(block);
+      }
+    });
+    this.entries.push({ sequence, end, checksum, images, blocks, shapes: acts, acts, instant });
+  }
+
+  /** A commit that voids earlier records in the range is on stable media. */
+  revoke(image: LiveImage, offset: number, length: number): void {
+    const first = Math.ceil(offset / BLOCK_BYTES);
+    if (length === Number.POSITIVE_INFINITY) {
+      for (const block of Array.from(image.records.keys())) if (block >= first) this.void(image, block);
+      image.claimed = Math.min(image.claimed, offset);
+      if (image.cutTo >= offset) image.cutTo = Number.POSITIVE_INFINITY;
+      return;
+    }
+    for (let block = first; (block + 1) * BLOCK_BYTES <= offset + length; block++) this.void(image, block);
+  }
+
+  /** A commit that changes the image's shape is on stable media: what it had of the range before is void. */
+  act(image: LiveImage, kind: OperationKind, offset: number, length: number): void {
+    this.revoke(image, offset, kind === "truncate" ? Number.POSITIVE_INFINITY : length);
+    if (kind === "truncate") image.claimed = offset;
+  }
+
+  private void(image: LiveImage, block: number): void {
+    image.records.delete(block);
+    image.stale.delete(block);
+  }
+
+  get isEmpty(): boolean {
+    return this.entries.length === 0;
+  }
+
+  /** A live commit changes the shape of a home file: what comes to that file after it must be in the journal too. */
+  get hasActions(): boolean {
+    return this.entries.some(({ shapes }) => shapes);
+  }
+
+  /** Images that live commits name. */
+  *liveImages(): Generator<LiveImage> {
+    for (const image of this.images.values()) if (image.commits > 0) yield image;
+  }
+
+  /** The oldest commits, as many as it takes until `enough`, given the ring block where each ends. The sequence of the last; 0: none. */
+  oldest(enough: (end: number) => boolean): number {
+    for (const { sequence, end } of this.entries) if (enough(end)) return sequence;
+    return this.entries.at(-1)?.sequence ?? 0;
+  }
+
+  /** Images of which commits up to `sequence` hold what home has not yet on stable media, and when the last of those was made. */
+  pending(sequence: number): Map<LiveImage, Instant> {
+    const found = new Map<LiveImage, Instant>();
+    for (const entry of this.entries) {
+      if (entry.sequence > sequence) break;
+      entry.images.forEach((image, i) => {
+        if (found.get(image) === entry.instant) return;
+        const isNeeded = (block: number): boolean => image.records.get(block) === entry.sequence;
+        if (entry.acts || entry.blocks[i]!.some(isNeeded)) found.set(image, entry.instant);
+      });
+    }
+    return found;
+  }
+
+  /** Home files that commits up to `sequence` change were flushed since. */
+  acted(sequence: number): void {
+    for (const entry of this.entries) if (entry.sequence <= sequence) entry.acts = false;
+  }
+
+  /** Where the tail is once commits up to `sequence` are gone; undefined if none of them is there. */
+  tailBehind(sequence: number): { position: number; sequence: number; previous: number } | undefined {
+    const last = this.entries.findLast((entry) => entry.sequence <= sequence);
+    if (last === undefined) return undefined;
+    return { position: last.end, sequence: last.sequence + 1, previous: last.checksum };
+  }
+
+  /** The tail has passed the commits up to `sequence`. */
+  drop(sequence: number): void {
+    while (this.entries.length > 0 && this.entries[0]!.sequence <= sequence) {
+      const entry = this.entries.shift()!;
+      entry.images.forEach((image, i) => {
+        for (const block of entry.blocks[i]!)
+          if (Math.abs(image.records.get(block) ?? 0) === entry.sequence) this.void(image, block);
+        if (--image.commits === 0) this.forget(image);
+      });
+    }
+  }
+
+  private forget(image: LiveImage): void {
+    assert(image.records.size === 0, "an image that no live commit names has no live record");
+    image.claimed = 0;
+    image.cutTo = Number.POSITIVE_INFINITY;
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * Keeps room in the journal: when a third of it is taken, takes home what the oldest commits alone hold, and moves the tail past them.
+ * Commits go on meanwhile; who finds no room waits for that, or goes home.
+ */
+import type { Ticker } from "../base/clock.ts";
+import type { Timers } from "../base/timers.ts";
+import { asInstant, type Instant } from "../base/units.ts";
+import type { Image } from "../cache/images.ts";
+import type { Journal } from "../journal/journal.ts";
+import type { Ledger, LiveImage } from "../journal/ledger.ts";
+import type { Writer } from "../writeback/writer.ts";
+
+/** Share of the ring in use at which a checkpoint begins, and how much one frees. */
+const BEGIN_SHARE = 1 / 3;
+const FREE_SHARE = 1 / 6;
+const RETRY_US = 200_000;
+
+export interface CheckpointContext {
+  readonly journal: Journal;
+  readonly ledger: Ledger;
+  readonly writer: Writer;
+  readonly ticker: Ticker;
+  readonly timers: Timers;
+  nowUs(): number;
+  /** The image that the journal knows as `live`, opened if need be; undefined: nothing of it is dirty. */
+  imageOf(live: LiveImage): Image | undefined;
+  /** Has everything committed that is not. */
+  commitAll(done: (result: number) => void): void;
+}
+
+export class Checkpoint {
+  private readonly context: CheckpointContext;
+  private isActive = false;
+  private isWanted = false;
+  private pausedUntilUs = 0;
+  private allWaiters: ((result: number) => void)[] = [];
+
+  constructor(context: CheckpointContext) {
+    this.context = context;
+  }
+
+  /** Somebody found no room. */
+  makeRoom(): void {
+    this.isWanted = true;
+  }
+
+  /** Empties the journal of all that it holds now: `done` gets 0, or the first error on the way. */
+  all(done: (result: number) => void): void {
+    this.allWaiters.push(done);
+  }
+
+  /** Called once a turn of the loop. */
+  pump(): void {
+    const { journal, ledger, nowUs } = this.context;
+    if (this.isActive || journal.isTrimming || journal.broken !== 0) {
+      if (journal.broken !== 0) for (const done of this.allWaiters.splice(0)) done(journal.broken);
+      return;
+    }
+    if (this.allWaiters.length > 0) {
+      const waiters = this.allWaiters.splice(0);
+      this.isActive = true;
+      this.context.commitAll((result) => {
+        if (result < 0) this.end(result, waiters);
+        else
+          this.begin(
+            ledger.oldest(() => false),
+            waiters,
+          );
+      });
+      return;
+    }
+    const isFull = this.isWanted || journal.usedBlocks > journal.blocks * BEGIN_SHARE;
+    if (!isFull || ledger.isEmpty || nowUs() < this.pausedUntilUs) return;
+    this.isActive = true;
+    this.begin(this.target(), []);
+  }
+
+  /** The commits that are to go: the oldest, as many as free a fair share of the ring. */
+  private target(): number {
+    const { journal, ledger } = this.context;
+    const wanted = journal.blocks * FREE_SHARE;
+    return ledger.oldest((end) => journal.blocksBefore(end) >= wanted);
+  }
+
+  private begin(sequence: number, waiters: readonly ((result: number) => void)[]): void {
+    const { ledger } = this.context;
+    const pending = [...ledger.pending(sequence)];
+    let left = pending.length;
+    let first = 0;
+    if (left === 0) this.trim(sequence, waiters);
+    for (const [live, instant] of pending) {
+      this.takeHome(live, instant, (result) => {
+        first ||= result;
+        if (--left > 0) return;
+        if (first < 0) this.end(first, waiters);
+        else this.review(sequence, waiters);
+      });
+    }
+  }
+
+  private takeHome(live: LiveImage, instant: Instant, done: (result: number) => void): void {
+    const { writer, ticker } = this.context;
+    const image = this.context.imageOf(live);
+    if (image === undefined) done(0);
+    else writer.flush(image, asInstant(Math.min(instant, ticker.tick())), false, done);
+  }
+
+  /** What was dirty when the commits were made has gone home. If something is needed all the same, it is for another round. */
+  private review(sequence: number, waiters: readonly ((result: number) => void)[]): void {
+    const { ledger } = this.context;
+    ledger.acted(sequence);
+    if (ledger.pending(sequence).size === 0) this.trim(sequence, waiters);
+    else {
+      this.allWaiters.push(...waiters);
+      this.end(0, []);
+      this.pausedUntilUs = this.context.nowUs() + RETRY_US / 10;
+    }
+  }
+
+  private trim(sequence: number, waiters: readonly ((result: number) => void)[]): void {
+    if (this.context.ledger.isEmpty) {
+      this.end(0, waiters);
+      return;
+    }
+    this.context.journal.trim(sequence, (result) => {
+      this.isWanted = false;
+      this.end(result, waiters);
+    });
+  }
+
+  private end(result: number, waiters: readonly ((result: number) => void)[]): void {
+    this.isActive = false;
+    if (result < 0) {
+      this.pausedUntilUs = this.context.nowUs() + RETRY_US;
+      this.context.timers.at(this.pausedUntilUs, () => undefined); // to look again
+    }
+    for (const done of waiters) done(result);
+  }
+}

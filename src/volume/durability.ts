@@ -1,0 +1,394 @@
+/**
+ * What a flush promises, and how the promise is kept: where cache, journal and writeback meet.
+ *
+ *   sync       a flush waits until its image's data is safe: in the journal or home, whichever is cheaper (`route.ts`). Flushes
+ *              that wait together share one transaction.
+ *   ordered    a flush returns at once. Every window all that is uncommitted, of all images, becomes one transaction; only
+ *              what is committed goes home. A change of an image's shape is committed, with all before it, before it is done.
+ *   volatile   a flush returns at once, and promises nothing.
+ *
+ * Without a journal, or after it has failed, flushes take their image home (`writeback/image-home.ts`), in `ordered` too: what is
+ * promised then is more, not less, but for the one instant of all images.
+ *
+ * A flush that goes home voids what the journal has of older bytes before it is answered: 1. block 7 is committed  2. it is
+ * written again, and goes home  3. a flush finds nothing dirty and returns  4. the power is cut, and recovery would bring the older
+ * bytes back.
+ */
+import type { Ticker } from "../base/clock.ts";
+import { E } from "../base/errno.ts";
+import { asBlock, asInstant, BLOCK_BYTES, type InodeSlot } from "../base/units.ts";
+import { NONE } from "../cache/frames.ts";
+import type { Image } from "../cache/images.ts";
+import type { OperationKind } from "../journal/contract.ts";
+import { commitMark, type Journal } from "../journal/journal.ts";
+import type { LiveImage } from "../journal/ledger.ts";
+import type { Writer } from "../writeback/writer.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import type { Router } from "./route.ts";
+import type { BatchOperation, TransactionContext, Transactions } from "./transactions.ts";
+
+export type DurabilityMode = "sync" | "ordered" | "volatile";
+
+/** In `ordered`, uncommitted blocks as a share of the ring at which a commit begins before its time, and at which writers wait. */
+const EARLY_SHARE = 1 / 12;
+const UNCOMMITTED_SHARE = 1 / 6;
+/** The same as a share of the dirty limit: what is uncommitted cannot go home and make room. */
+const EARLY_DIRTY_SHARE = 1 / 4;
+
+/** Waits for the next device flush of an image, whatever is dirty. */
+const NOTHING_DIRTY = asInstant(0);
+
+export interface DurabilityContext extends TransactionContext {
+  readonly writer: Writer;
+  readonly ticker: Ticker;
+  readonly transactions: Transactions;
+  readonly checkpoint: Checkpoint;
+  readonly router: Router;
+  readonly journal: Journal;
+  nowUs(): number;
+  images(): Iterable<Image>;
+  /** Blocks that may be dirty at most. */
+  dirtyLimit(): number;
+  /** Writes wait for room. */
+  isCrowded(): boolean;
+  failed(result: number): void;
+}
+
+interface FlushWaiter {
+  image: Image;
+  /** Data is home, and only records are to be voided. */
+  isHome: boolean;
+  done: (result: number) => void;
+}
+
+interface Declaration {
+  operation: BatchOperation;
+  done: (result: number) => void;
+}
+
+export class Durability {
+  /** In force; `become` changes it. */
+  mode: DurabilityMode = "sync";
+  /** Between two commits in `ordered`, microseconds. */
+  lossWindowUs = 5_000_000;
+  private readonly context: DurabilityContext;
+  private waiters: FlushWaiter[] = [];
+  private declarations: Declaration[] = [];
+  /** Who waits for all that is uncommitted now to be committed. */
+  private commitWaiters: ((result: number) => void)[] = [];
+  private windowStartUs: number;
+  private renewed = false;
+  private told = false;
+
+  constructor(context: DurabilityContext) {
+    this.context = context;
+    this.windowStartUs = context.nowUs();
+    const { cache, transactions } = context;
+    cache.commits.tracks = true;
+    cache.commits.onHomed = (image, frame) => {
+      const mark = cache.frames.commit(frame);
+      transactions.live(image.slot).homed(cache.frames.block(frame), (sequence) => commitMark(sequence) === mark);
+    };
+  }
+
+  /** The journal takes nothing any more. */
+  get isBroken(): boolean {
+    return this.context.journal.broken !== 0;
+  }
+
+  /** Flushes are answered before anything is safe. */
+  get flushesAtOnce(): boolean {
+    return this.mode === "volatile" || (this.mode === "ordered" && !this.isBroken);
+  }
+
+  /** A flush of `image` as the mode has it. */
+  flush(image: Image, dataOnly: boolean, done: (result: number) => void): void {
+    if (this.flushesAtOnce) done(0);
+    else if (this.isBroken) this.flushHome(image, dataOnly, done);
+    else if (image.shapeUnflushed) {
+      // Its size, holes and name are made durable first, without its dirty data.
+      this.context.writer.flush(image, NOTHING_DIRTY, false, (result) => {
+        if (result < 0) done(result);
+        else this.waiters.push({ image, isHome: false, done });
+      });
+    } else this.waiters.push({ image, isHome: false, done });
+  }
+
+  /** Takes the image home and flushes its device, whatever the mode. */
+  flushHome(image: Image, dataOnly: boolean, done: (result: number) => void): void {
+    const { writer, ticker, transactions } = this.context;
+    writer.flush(image, ticker.tick(), dataOnly && !image.shapeUnflushed, (result) => {
+      if (result < 0 || !transactions.live(image.slot).needsRevoking) done(result);
+      else if (this.isBroken) done(-E.EIO);
+      else this.waiters.push({ image, isHome: true, done });
+    });
+  }
+
+  /** The image's shape is about to change at home: `done` when it may. */
+  declare(image: Image, kind: OperationKind, offset: number, length: number, done: (result: number) => void): void {
+    if (this.mode !== "ordered" || this.isBroken) done(0);
+    else this.declareOperation({ kind, image: this.context.transactions.live(image.slot), offset, length }, done);
+  }
+
+  private declareOperation(operation: BatchOperation, done: (result: number) => void): void {
+    this.declarations.push({ operation, done });
+  }
+
+  /** The bytes of `image` in [offset, end) were changed at home, past the cache, but not yet durably. */
+  changedAtHome(image: Image, offset: number, end: number): void {
+    const live = this.context.transactions.live(image.slot);
+    const { cache } = this.context;
+    const isOutrun = (block: number): boolean => cache.find(image.slot, asBlock(block)) === NONE;
+    const first = Math.floor(offset / BLOCK_BYTES);
+    const last = Math.ceil(end / BLOCK_BYTES);
+    if (this.mode !== "ordered" || this.isBroken) {
+      for (const block of last - first < live.records.size ? range(first, last) : Array.from(live.records.keys()))
+        if (block >= first && block < last && isOutrun(block)) live.homeIsNewer(block);
+    }
+    live.cut(image.size);
+  }
+
+  /** A change of shape that was declared did not take place: what says so must leave the journal. */
+  failedAtHome(): void {
+    if (this.mode === "ordered" && !this.isBroken) this.context.checkpoint.all(() => undefined);
+  }
+
+  /** The file of `image` loses its last name: `done` when its records no longer matter. */
+  gone(slot: InodeSlot, done: () => void): void {
+    const live = this.context.transactions.live(slot);
+    const end = (): void => {
+      this.context.transactions.forget(slot);
+      done();
+    };
+    if (live.commits === 0 || this.isBroken) end();
+    else this.declareOperation({ kind: "gone", image: live, offset: 0, length: 0 }, end);
+  }
+
+  /** A device flush of `image` that covers all changes of its shape has succeeded. */
+  flushedAtHome(image: Image): void {
+    this.context.transactions.live(image.slot).homeIsDurable();
+  }
+
+  /** Changes the mode; `done` gets 0 when what the new one promises holds, or a negated error number. */
+  become(mode: DurabilityMode, done: (result: number) => void): void {
+    if (mode === this.mode) done(0);
+    else if (this.mode === "ordered") this.leaveOrdered(mode, done);
+    else {
+      this.settleMode(mode);
+      if (mode === "volatile") done(0);
+      else if (mode === "sync") this.commitAll(done);
+      else this.beginOrdered(done);
+    }
+  }
+
+  /**
+   * The first instant. What home has got past the journal must be durable, and records that it has outrun be void, or that
+   * instant would not be one.
+   */
+  private beginOrdered(done: (result: number) => void): void {
+    const images = [...this.context.images()];
+    let left = images.length + 1;
+    let first = 0;
+    const ended = (result: number): void => {
+      first ||= result;
+      if (--left > 0) return;
+      if (first < 0) done(first);
+      else this.commitAll(done);
+    };
+    for (const image of images) {
+      this.context.writer.flush(image, NOTHING_DIRTY, false, (result) => {
+        if (result < 0) ended(result);
+        else this.waiters.push({ image, isHome: true, done: ended });
+      });
+    }
+    ended(0);
+  }
+
+  /** Shape changes lie in the journal as something to do: they must not be done over what comes home past it. */
+  private leaveOrdered(mode: DurabilityMode, done: (result: number) => void): void {
+    this.context.checkpoint.all((result) => {
+      if (result < 0 || this.mode !== "ordered") done(result);
+      else if (this.context.ledger.hasActions) this.leaveOrdered(mode, done);
+      else {
+        this.settleMode(mode);
+        if (mode === "sync") this.commitAll(done);
+        else done(0);
+      }
+    });
+  }
+
+  private settleMode(mode: DurabilityMode): void {
+    this.mode = mode;
+    const { cache } = this.context;
+    const holdsBack = mode === "ordered" && !this.isBroken;
+    if (cache.commits.holdsBack !== holdsBack) cache.holdBack(this.context.images(), holdsBack);
+  }
+
+  /** `done` gets 0 when all that was written up to now is in the journal or durable at home. */
+  commitAll(done: (result: number) => void): void {
+    this.commitWaiters.push(done);
+  }
+
+  /** True when no further block may come before some are committed. */
+  get isFull(): boolean {
+    const { journal, cache } = this.context;
+    return cache.commits.holdsBack && cache.commits.uncommitted > journal.blocks * UNCOMMITTED_SHARE;
+  }
+
+  /** When `pump` has something to do without anything else happening; microseconds on the clock. */
+  get nextUs(): number {
+    const isOpen = this.mode === "ordered" && !this.isBroken && this.context.cache.commits.uncommitted > 0;
+    return isOpen && !this.context.journal.busy ? this.windowStartUs + this.lossWindowUs : Number.POSITIVE_INFINITY;
+  }
+
+  /** Begins what may begin. Called once a turn of the loop. */
+  pump(): void {
+    const { journal, checkpoint } = this.context;
+    if (this.isBroken) this.giveUp();
+    if (!this.renewed) this.renew();
+    checkpoint.pump();
+    if (journal.busy || !journal.isReady || this.isBroken) return;
+    if (this.commitWaiters.length > 0 || (this.mode === "ordered" && this.isDue)) this.commitEverything();
+    else if (this.waiters.length > 0) this.commitGroup();
+    else if (this.declarations.length > 0) this.commitOperations();
+  }
+
+  /** The first transaction of an engine comes after superblocks that tell it from its predecessor's. */
+  private renew(): void {
+    this.renewed = true;
+    this.context.journal.renew();
+  }
+
+  /** In `ordered`: the window is over, something waits for a commit, or too much is uncommitted. */
+  private get isDue(): boolean {
+    const { cache, journal, writer } = this.context;
+    const { uncommitted } = cache.commits;
+    if (this.declarations.length > 0 || this.waiters.length > 0) return true;
+    if (uncommitted === 0) return false;
+    if (writer.hasUrgent || this.context.isCrowded()) return true;
+    if (uncommitted > Math.min(journal.blocks * EARLY_SHARE, this.context.dirtyLimit() * EARLY_DIRTY_SHARE))
+      return true;
+    return this.context.nowUs() >= this.windowStartUs + this.lossWindowUs;
+  }
+
+  /** One instant of all images. */
+  private commitEverything(): void {
+    const { cache, journal, checkpoint } = this.context;
+    if (!journal.hasRoom(cache.commits.uncommitted)) {
+      checkpoint.makeRoom();
+      return;
+    }
+    const declarations = this.declarations.splice(0, MOST_TOGETHER);
+    const flushes = this.waiters.splice(0);
+    const waiters = this.commitWaiters.splice(0);
+    const images = [...this.context.images()];
+    this.windowStartUs = this.context.nowUs();
+    const isOrdered = this.mode === "ordered";
+    this.transact(
+      isOrdered ? images : images.filter((image) => !image.shapeUnflushed),
+      declarations,
+      flushes,
+      (result) => {
+        for (const done of waiters) this.committed(result, done);
+      },
+    );
+  }
+
+  /** All of it is in the journal; in `sync` what the journal cannot tell of is taken home. */
+  private committed(result: number, done: (result: number) => void): void {
+    const open = [...this.context.images()].filter((image) => image.shapeUnflushed);
+    if (result < 0 || this.mode === "ordered" || open.length === 0) {
+      done(result);
+      return;
+    }
+    let left = open.length;
+    let first = 0;
+    for (const image of open)
+      this.flushHome(image, false, (outcome) => {
+        first ||= outcome;
+        if (--left === 0) done(first);
+      });
+  }
+
+  /** The flushes that wait, each the way that is cheaper for it. */
+  private commitGroup(): void {
+    const { router, journal, checkpoint } = this.context;
+    const flushes = this.waiters.splice(0);
+    const images = new Set(flushes.map(({ image }) => image));
+    const toJournal = new Set<Image>();
+    let frames = 0;
+    for (const image of images) {
+      const waitsForData = flushes.some((flush) => flush.image === image && !flush.isHome);
+      const goesHome = waitsForData && (router.route(image, images.size === 1) === "home" || image.shapeUnflushed);
+      if (goesHome || !journal.hasRoom(frames + image.uncommitted.count)) {
+        if (!goesHome) checkpoint.makeRoom();
+        continue;
+      }
+      toJournal.add(image);
+      frames += waitsForData ? image.uncommitted.count : 0;
+    }
+    for (const { image, isHome, done } of flushes) {
+      if (toJournal.has(image)) continue;
+      if (isHome) this.waiters.push({ image, isHome, done });
+      else this.flushHome(image, true, done);
+    }
+    const together = flushes.filter(({ image }) => toJournal.has(image));
+    if (together.length === 0) return;
+    const withData = [...toJournal].filter((image) => together.some((flush) => flush.image === image && !flush.isHome));
+    this.transact(withData, this.declarations.splice(0, MOST_TOGETHER), together, () => undefined);
+  }
+
+  private commitOperations(): void {
+    this.transact([], this.declarations.splice(0, MOST_TOGETHER), [], () => undefined);
+  }
+
+  /** One transaction of what is uncommitted of `images`, of what is declared, and of what the flushes must void. */
+  private transact(
+    images: readonly Image[],
+    declarations: readonly Declaration[],
+    flushes: readonly FlushWaiter[],
+    done: (result: number) => void,
+  ): void {
+    const { journal, transactions } = this.context;
+    const lives = [...new Set(flushes.map(({ image }) => transactions.live(image.slot)))];
+    const revokes = lives.slice(0, MOST_TOGETHER).flatMap((live) => transactions.revokes(live));
+    const operations = [...revokes, ...declarations.map(({ operation }) => operation)];
+    const hasWork = operations.length > 0 || images.some((image) => image.uncommitted.count > 0);
+    const end = (result: number): void => {
+      for (const declaration of declarations) declaration.done(0); // a journal that failed keeps nobody from going on
+      for (const flush of flushes) this.endFlush(flush, result);
+      done(result);
+    };
+    if (hasWork) transactions.commit(journal, images, operations, end);
+    else end(0);
+  }
+
+  private endFlush({ image, isHome, done }: FlushWaiter, result: number): void {
+    const live: LiveImage = this.context.transactions.live(image.slot);
+    if (result === 0 && live.needsRevoking && !image.shapeUnflushed) this.waiters.push({ image, isHome: true, done });
+    else if (result === 0) done(0);
+    else if (isHome) done(-E.EIO);
+    else this.flushHome(image, true, done);
+  }
+
+  /** The journal has failed: nothing waits for it any more. */
+  private giveUp(): void {
+    const { cache, journal } = this.context;
+    if (!this.told) this.context.failed(journal.broken);
+    this.told = true;
+    if (cache.commits.holdsBack) cache.holdBack(this.context.images(), false);
+    for (const { image, isHome, done } of this.waiters.splice(0)) {
+      if (isHome) done(-E.EIO);
+      else this.flushHome(image, true, done);
+    }
+    for (const { done } of this.declarations.splice(0)) done(0);
+    for (const done of this.commitWaiters.splice(0)) done(journal.broken);
+  }
+}
+
+/** Declarations, or images with something to void, in one transaction. */
+const MOST_TOGETHER = 32;
+
+function* range(first: number, end: number): Generator<number> {
+  for (let n = first; n < end; n++) yield n;
+}

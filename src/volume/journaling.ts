@@ -1,0 +1,152 @@
+/** Puts together what keeps a volume's promises (`durability.ts`), around a journal that is open and scanned. */
+import type { Clock, Ticker } from "../base/clock.ts";
+import type { Timers } from "../base/timers.ts";
+import type { FrameNo, InodeSlot } from "../base/units.ts";
+import type { FrameTable } from "../cache/frames.ts";
+import type { ImageTable } from "../cache/image.ts";
+import type { Image } from "../cache/images.ts";
+import type { Slab } from "../cache/slab.ts";
+import type { WriteCache } from "../cache/write-cache.ts";
+import type { Identity } from "../journal/contract.ts";
+import { commitMark, Journal } from "../journal/journal.ts";
+import { Ledger } from "../journal/ledger.ts";
+import type { Scan } from "../journal/scan.ts";
+import type { Superblock } from "../journal/superblock.ts";
+import type { Counters } from "../stats/counters.ts";
+import type { Io } from "../sys/io.ts";
+import type { Writer } from "../writeback/writer.ts";
+import { Checkpoint } from "./checkpoint.ts";
+import { Durability } from "./durability.ts";
+import { Router } from "./route.ts";
+import { Transactions } from "./transactions.ts";
+
+/** A journal file as an engine finds it. */
+export interface OpenJournal {
+  /** For I/O, direct where the filesystem has it. */
+  readonly fd: number;
+  readonly superblock: Superblock;
+  readonly scan: Scan;
+  /** Which file the image at `slot` is, and its path below the backing directory. */
+  identity(slot: InodeSlot): Identity;
+  path(slot: InodeSlot): string;
+  /** Every commit up to `sequence` is on stable media: what the next engine is to know. */
+  acknowledged(sequence: number): void;
+  /** A write or flush of the journal failed with a negated error number, and it is given up. */
+  failed(result: number): void;
+}
+
+export interface JournalingContext {
+  readonly slab: Slab;
+  readonly frames: FrameTable;
+  readonly cache: WriteCache;
+  readonly table: ImageTable;
+  readonly counters: Counters;
+  readonly clock: Clock;
+  readonly ticker: Ticker;
+  readonly timers: Timers;
+  readonly io: Io;
+  readonly writer: Writer;
+  nowUs(): number;
+  images(): Iterable<Image>;
+  image(slot: InodeSlot): Image | undefined;
+  open(slot: InodeSlot): Image | number;
+  dirtyLimit(): number;
+  isCrowded(): boolean;
+}
+
+export class Journaling {
+  readonly durability: Durability;
+  readonly journal: Journal;
+  readonly ledger = new Ledger();
+  readonly checkpoint: Checkpoint;
+  readonly router: Router;
+  private readonly transactions: Transactions;
+  private readonly context: JournalingContext;
+  private readonly found: OpenJournal;
+
+  constructor(context: JournalingContext, found: OpenJournal) {
+    const { ledger } = this;
+    const { cache, ticker } = context;
+    const { identity, path, acknowledged, failed } = found;
+    this.context = context;
+    this.found = found;
+    this.transactions = new Transactions({ ...context, ledger, identity, path });
+    this.router = new Router(cache);
+    const { transactions } = this;
+    const journalContext = {
+      ...context,
+      ledger,
+      imageOf: (slot: InodeSlot) => transactions.live(slot),
+      facts: transactions.facts.bind(transactions),
+      acknowledged,
+      tick: () => ticker.tick(),
+    };
+    this.journal = new Journal(journalContext, found.fd, found.superblock, found.scan);
+    this.checkpoint = new Checkpoint({
+      ...context,
+      ledger,
+      journal: this.journal,
+      imageOf: (live) => this.imageOf(transactions.slotOf(live)),
+      commitAll: (done) => this.durability.commitAll(done),
+    });
+    const { journal, checkpoint, router } = this;
+    this.durability = new Durability({
+      ...context,
+      ledger,
+      identity,
+      path,
+      failed,
+      journal,
+      checkpoint,
+      router,
+      transactions,
+    });
+  }
+
+  private imageOf(slot: InodeSlot | undefined): Image | undefined {
+    const image = slot === undefined ? undefined : this.context.open(slot);
+    return typeof image === "number" ? undefined : image;
+  }
+
+  /** Takes the live commits into the books. Before frames are restored. */
+  load(): void {
+    this.ledger.load(this.found.scan.commits, this.found.superblock.blocks, this.context.ticker.tick());
+  }
+
+  /** True if the journal has the bytes of a frame that an earlier engine left. */
+  isCommitted(frame: FrameNo): boolean {
+    const { frames } = this.context;
+    const sequence = this.transactions.live(frames.image(frame)).records.get(frames.block(frame));
+    return sequence !== undefined && frames.commit(frame) === commitMark(Math.abs(sequence));
+  }
+
+  /**
+   * After frames were restored; `slots`: the inode records in use. A live record whose block has no frame was home, or was
+   * dropped, when the earlier engine died: home has those bytes, or newer ones.
+   */
+  reconcile(slots: Iterable<InodeSlot>): void {
+    for (const slot of slots) this.transactions.live(slot);
+    for (const live of this.ledger.liveImages()) {
+      const slot = this.transactions.slotOf(live);
+      for (const block of Array.from(live.records.keys())) {
+        if (slot !== undefined && this.context.cache.find(slot, block as never) >= 0) continue;
+        live.homeIsNewer(block);
+      }
+      if (slot === undefined) live.homeIsDurable(); // a file that is closed was flushed
+    }
+  }
+
+  /** The image was opened: the journal may speak of a size that it had before. */
+  opened(image: Image): void {
+    this.transactions.live(image.slot).cut(image.size);
+  }
+
+  /** False while closing the image's file would leave a live commit unable to go. */
+  mayClose(image: Image): boolean {
+    return !image.unflushed || this.transactions.live(image.slot).commits === 0;
+  }
+
+  forget(slot: InodeSlot): void {
+    this.transactions.forget(slot);
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * Transactions from the cache's side: which frames go into one, and what comes of them when it has ended. Knows each image in the
+ * journal's books and in the cache's.
+ */
+import { BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
+import { FrameState, HOMED, NONE } from "../cache/frames.ts";
+import { ImageFlag, type ImageTable } from "../cache/image.ts";
+import type { Image } from "../cache/images.ts";
+import type { WriteCache } from "../cache/write-cache.ts";
+import type { Facts, Identity } from "../journal/contract.ts";
+import { type Batch, commitMark, type Journal } from "../journal/journal.ts";
+import type { Ledger, LiveImage } from "../journal/ledger.ts";
+
+/** Most operations of one transaction: its descriptor holds them beside as many images. */
+const OPERATIONS_MAX = 400;
+/** Most images of which one transaction revokes something. */
+const IMAGES_MAX = 32;
+
+export type BatchOperation = Batch["operations"][number];
+
+export interface TransactionContext {
+  readonly cache: WriteCache;
+  readonly table: ImageTable;
+  readonly ledger: Ledger;
+  /** The image in use at `slot`. */
+  image(slot: InodeSlot): Image | undefined;
+  identity(slot: InodeSlot): Identity;
+  /** Below the backing directory. */
+  path(slot: InodeSlot): string;
+}
+
+export class Transactions {
+  private readonly context: TransactionContext;
+  private readonly lives = new Map<InodeSlot, LiveImage>();
+  private readonly slots = new Map<LiveImage, InodeSlot>();
+  private frames = new Int32Array(0);
+
+  constructor(context: TransactionContext) {
+    this.context = context;
+  }
+
+  /** The journal's image of the one at `slot`. */
+  live(slot: InodeSlot): LiveImage {
+    let live = this.lives.get(slot);
+    if (live === undefined) {
+      live = this.context.ledger.image(this.context.identity(slot));
+      this.lives.set(slot, live);
+      this.slots.set(live, slot);
+    }
+    return live;
+  }
+
+  slotOf(live: LiveImage): InodeSlot | undefined {
+    return this.slots.get(live);
+  }
+
+  /** The record of `slot` is about to stand for another file, or for none. */
+  forget(slot: InodeSlot): void {
+    const live = this.lives.get(slot);
+    if (live === undefined) return;
+    this.lives.delete(slot);
+    this.slots.delete(live);
+  }
+
+  facts(live: LiveImage): Facts {
+    const slot = this.slots.get(live)!;
+    const { table } = this.context;
+    const image = this.context.image(slot);
+    const hasTime = (table.flags(slot) & ImageFlag.mtime) !== 0;
+    const { seconds, nanoseconds } = table.mtime(slot);
+    return {
+      path: this.context.path(slot),
+      size: image?.size ?? 0,
+      mtimeSeconds: hasTime ? seconds : 0,
+      mtimeNanoseconds: hasTime ? Math.floor(nanoseconds) : 0,
+    };
+  }
+
+  /** Begins a transaction of all that is uncommitted of `images`, and `operations`; `done` gets 0 or a negated error number. */
+  commit(
+    journal: Journal,
+    images: readonly Image[],
+    operations: readonly BatchOperation[],
+    done: (result: number) => void,
+  ): void {
+    const { cache } = this.context;
+    const room = images.reduce((sum, image) => sum + image.uncommitted.count, 0);
+    if (this.frames.length < room) this.frames = new Int32Array(Math.max(room, 1024));
+    let count = 0;
+    for (const image of images) count = cache.commits.take(image, this.frames, count);
+    const batch: Batch = {
+      frames: this.frames,
+      count,
+      operations,
+      sized: images.map((image) => this.live(image.slot)),
+    };
+    const named = [...new Set([...batch.sized, ...operations.map(({ image }) => image)])];
+    journal.commit(batch, (result) => {
+      for (let i = 0; i < count; i++) this.end(this.frames[i] as FrameNo, result === 0);
+      if (result === 0) for (const live of named) this.recut(live);
+      done(result);
+    });
+  }
+
+  private end(frame: FrameNo, succeeded: boolean): void {
+    const { cache } = this.context;
+    const { frames } = cache;
+    const slot = frames.image(frame);
+    const block = frames.block(frame);
+    const image = this.context.image(slot);
+    const live = this.lives.get(slot);
+    const sequence = succeeded ? live?.records.get(block) : undefined;
+    if (sequence !== undefined) this.reconcile(frame, live!, image);
+    cache.commits.end(image, frame, sequence === undefined ? 0 : commitMark(Math.abs(sequence)));
+  }
+
+  /**
+   * What happened to the frame while it was being committed:
+   *   it became durable at home: the record is no longer needed
+   *   it was dropped, and no newer one has come: home has newer bytes (zeros, or a copy)
+   */
+  private reconcile(frame: FrameNo, live: LiveImage, image: Image | undefined): void {
+    const { cache } = this.context;
+    const { frames } = cache;
+    const block = frames.block(frame);
+    if (frames.commit(frame) === HOMED) {
+      live.homed(block, () => true);
+    } else if (frames.state(frame) === FrameState.doomed && cache.find(frames.image(frame), block) === NONE) {
+      live.homeIsNewer(block);
+      if (image !== undefined) image.shapeUnflushed = true;
+    }
+  }
+
+  /** The image may have become shorter while a commit spoke of its old size. */
+  private recut(live: LiveImage): void {
+    const slot = this.slots.get(live);
+    const image = slot === undefined ? undefined : this.context.image(slot);
+    if (image !== undefined) live.cut(image.size);
+  }
+
+  /** What voids records of `image` that home has outrun, as much of it as fits one transaction. */
+  revokes(image: LiveImage): BatchOperation[] {
+    const operations: BatchOperation[] = [];
+    if (image.cutTo < image.claimed)
+      operations.push({ kind: "revoke", image, offset: image.cutTo, length: Number.POSITIVE_INFINITY });
+    const blocks = Float64Array.from(image.stale).sort();
+    for (let i = 0; i < blocks.length && operations.length < OPERATIONS_MAX / IMAGES_MAX; ) {
+      let count = 1;
+      while (blocks[i + count] === blocks[i]! + count) count++;
+      operations.push({ kind: "revoke", image, offset: blocks[i]! * BLOCK_BYTES, length: count * BLOCK_BYTES });
+      i += count;
+    }
+    return operations;
+  }
+}
