@@ -23,7 +23,13 @@ import { IoVector } from "../sys/iovec.ts";
 import { Mapping } from "../sys/memory.ts";
 import { type Facts, isAction, type OperationKind } from "./contract.ts";
 import { DescriptorBuilder } from "./descriptor.ts";
-import { COMMIT_BLOCKS_MAX, COMMIT_FRAMES_MAX, DESCRIPTOR_BYTES_MAX, ringOffset, SUPERBLOCK_BYTES } from "./layout.ts";
+import {
+  COMMIT_FRAMES_MAX,
+  DESCRIPTOR_BLOCKS_MAX,
+  DESCRIPTOR_BYTES_MAX,
+  ringOffset,
+  SUPERBLOCK_BYTES,
+} from "./layout.ts";
 import type { Ledger, LiveImage } from "./ledger.ts";
 import { Ring } from "./ring.ts";
 import type { Scan } from "./scan.ts";
@@ -80,7 +86,7 @@ interface Part {
 
 export class Journal {
   /** The negated error number of the first write or flush that failed; 0: none did. */
-  broken = 0;
+  broken: number;
   /** A transaction is being written. */
   busy = false;
   /** `renew` has succeeded: transactions may come. */
@@ -105,16 +111,18 @@ export class Journal {
 
   /**
    * `fd`: the journal file, opened for direct I/O where that works. `scan` says where the log ends; `superblock` is what
-   * the file has. The caller makes `renew` succeed before the first transaction.
+   * the file has. `broken`: an earlier engine's journal had failed.
    */
   constructor(
     context: JournalContext,
     fd: number,
     superblock: Superblock,
     { position, sequence, previous, epoch }: Scan,
+    broken: number,
   ) {
     this.context = context;
     this.fd = fd;
+    this.broken = broken;
     this.superblock = { ...superblock, epoch: epoch + 1 };
     this.ring = new Ring(superblock.blocks, superblock.tailPosition, position);
     this.next = sequence;
@@ -140,12 +148,14 @@ export class Journal {
 
   /** True if a transaction of `frames` blocks fits now. */
   hasRoom(frames: number): boolean {
-    const descriptors = Math.ceil((frames + 1) / COMMIT_FRAMES_MAX) * (COMMIT_BLOCKS_MAX - COMMIT_FRAMES_MAX);
-    const worst = frames + descriptors + (frames > 0 ? RESERVED_BLOCKS : 0) + COMMIT_BLOCKS_MAX;
+    const descriptors = Math.ceil((frames + 1) / COMMIT_FRAMES_MAX) * DESCRIPTOR_BLOCKS_MAX;
+    const skipped = Math.min(frames, COMMIT_FRAMES_MAX) + DESCRIPTOR_BLOCKS_MAX; // at the ring's end
+    const worst = frames + descriptors + skipped + (frames > 0 ? RESERVED_BLOCKS : 0);
     return this.ring.used + worst < this.ring.blocks;
   }
 
-  /** Appends a transaction; `done` gets 0 when it is on stable media, or a negated error number. Not while `busy`. */
+  /** Appends a transaction; `done` gets 0 when it is on stable media, or a negated error number (ENOSPC and not `broken`: there is no
+   * room, see `hasRoom`). Not while `busy`. */
   commit(batch: Batch, done: (result: number) => void): void {
     assert(!this.busy, "one transaction at a time");
     if (this.broken !== 0) {
@@ -155,13 +165,11 @@ export class Journal {
     this.busy = true;
     runTask(this.write(batch), (outcome) => {
       this.busy = false;
-      if (outcome < 0 && outcome !== -E.ENOSPC) this.broken = outcome;
       done(outcome);
     });
   }
 
   private *write(batch: Batch): Task<number> {
-    const { counters, ledger } = this.context;
     const then = this.instantOf(batch);
     const first = this.next;
     const parts: Part[] = [];
@@ -178,18 +186,40 @@ export class Journal {
         this.next = first;
         return -E.ENOSPC;
       }
-      const outcome = yield* this.writePart(part, position, first, at >= batch.count);
-      if (outcome < 0) return outcome;
       parts.push(part);
+      const outcome = yield* this.writePart(part, position, first, at >= batch.count);
+      if (outcome < 0) return this.fail(outcome);
     }
     const outcome = yield* result((done) => this.context.io.fsync(this.fd, true, done));
-    if (outcome < 0) return outcome;
-    const instant = this.context.tick();
+    if (outcome < 0) return this.fail(outcome);
+    this.settle(batch, parts);
+    return 0;
+  }
+
+  private fail(outcome: number): number {
+    this.broken = outcome;
+    return outcome;
+  }
+
+  /** The transaction is on stable media: into the books with it, in the order in which it takes place. */
+  private settle(batch: Batch, parts: readonly Part[]): void {
+    const { counters, ledger } = this.context;
     for (const { kind, image, offset, length } of batch.operations) {
       if (kind === "revoke") ledger.revoke(image, offset, length);
       else if (kind === "gone") ledger.revoke(image, 0, Number.POSITIVE_INFINITY);
     }
     const acts = batch.operations.some(({ kind }) => isAction(kind));
+    this.enter(parts, acts);
+    counters.at[Counter.commits]! += parts.length;
+    for (const { kind, image, offset, length } of batch.operations)
+      if (isAction(kind)) ledger.act(image, kind, offset, length);
+    this.durable = this.next;
+    this.context.acknowledged(this.next - 1);
+  }
+
+  private enter(parts: readonly Part[], acts: boolean): void {
+    const { ledger } = this.context;
+    const instant = this.context.tick();
     for (const { sequence, end, checksum: own, images, blocks, sizes } of parts) {
       ledger.add(
         sequence,
@@ -201,13 +231,7 @@ export class Journal {
         acts,
         instant,
       );
-      counters.at[Counter.commits]! += 1;
     }
-    for (const { kind, image, offset, length } of batch.operations)
-      if (isAction(kind)) ledger.act(image, kind, offset, length);
-    this.durable = this.next;
-    this.context.acknowledged(this.next - 1);
-    return 0;
   }
 
   /** What is true of the batch's images now: guests go on while it is written. */
@@ -340,14 +364,33 @@ export class Journal {
     return yield* this.writeSuperblocks();
   }
 
-  /** Writes both superblocks, so that commits of this engine are told from its predecessor's. Before the first commit. */
+  /**
+   * Before the first commit: erases what a killed predecessor may have written of a transaction that was not acknowledged, since
+   * nothing tells whether it is on stable media; and writes both superblocks, so that commits of this engine are told from its.
+   */
   renew(): void {
     this.trimming = true;
-    runTask(this.writeSuperblocks(), (outcome) => {
+    runTask(this.beginAnew(), (outcome) => {
       this.trimming = false;
       if (outcome < 0) this.broken = outcome;
       else this.isReady = true;
     });
+  }
+
+  private *beginAnew(): Task<number> {
+    const { head, tail } = this.ring;
+    this.superblockBytes.fill(0);
+    // A commit lies where the one before it ends, or, if it did not fit there, at the ring's beginning.
+    for (const position of tail <= head && tail > 0 ? [head, 0] : [head]) {
+      const erased = yield* this.writeBlock(ringOffset(position));
+      if (erased < 0) return erased;
+    }
+    return yield* this.writeSuperblocks();
+  }
+
+  private *writeBlock(offset: number): Task<number> {
+    this.superblockIov.set(0, this.memory.address + DESCRIPTOR_BYTES_MAX, SUPERBLOCK_BYTES);
+    return yield* this.writeWhole(this.superblockIov, 1, SUPERBLOCK_BYTES, offset);
   }
 
   private *writeSuperblocks(): Task<number> {
@@ -365,9 +408,7 @@ export class Journal {
     this.leaseMs = this.civilMs() + LEASE_MS;
     superblock.leaseMs = this.leaseMs;
     encodeSuperblock(superblock, this.superblockBytes);
-    this.superblockIov.set(0, this.memory.address + DESCRIPTOR_BYTES_MAX, SUPERBLOCK_BYTES);
-    const slot = superblock.generation % 2;
-    const written = yield* this.writeWhole(this.superblockIov, 1, SUPERBLOCK_BYTES, slot * SUPERBLOCK_BYTES);
+    const written = yield* this.writeBlock((superblock.generation % 2) * SUPERBLOCK_BYTES);
     return written < 0 ? written : yield* result((done) => this.context.io.fsync(this.fd, true, done));
   }
 

@@ -30,5 +30,4 @@ export const ringBlocks = (bytes: number): number => Math.floor((bytes - RING_AT
 export const COMMIT_FRAMES_MAX = 512;
 /** Most bytes of a descriptor. */
 export const DESCRIPTOR_BYTES_MAX = 64 * 1024;
-/** Most ring blocks of a commit. */
-export const COMMIT_BLOCKS_MAX = COMMIT_FRAMES_MAX + DESCRIPTOR_BYTES_MAX / BLOCK_BYTES;
+export const DESCRIPTOR_BLOCKS_MAX = DESCRIPTOR_BYTES_MAX / BLOCK_BYTES;

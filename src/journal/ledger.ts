@@ -221,6 +221,11 @@ export class Ledger {
     return { position: last.end, sequence: last.sequence + 1, previous: last.checksum };
   }
 
+  /** The journal is void: nobody will look into it. */
+  clear(): void {
+    this.drop(Number.POSITIVE_INFINITY);
+  }
+
   /** The tail has passed the commits up to `sequence`. */
   drop(sequence: number): void {
     while (this.entries.length > 0 && this.entries[0]!.sequence <= sequence) {

@@ -58,8 +58,8 @@ const CHUNK_BYTES = 2 ** 20;
 
 /**
  * Scans the journal behind `superblock`. `acknowledged`, for the successor of an engine that was killed: the sequence of the
- * last commit that was; up to it blocks are not read, and what lies behind it is not searched for more. `progress` is told
- * how many bytes of the ring were looked at.
+ * last commit that was. The log ends there; the blocks of its commits are not read. `progress` is told how many bytes of the
+ * ring were looked at.
  */
 export function scan(
   reader: JournalReader,
@@ -134,6 +134,7 @@ class Scanner {
 
   /** Looks for the next commit: where the one before ends, or, if it did not fit there, at the ring's beginning. */
   private look(): { find: Find; commit?: Commit } {
+    if (this.sequence > (this.acknowledged ?? Number.POSITIVE_INFINITY)) return { find: "nothing" };
     const here = this.lookAt(this.position);
     if (here.find === "whole" || this.position === 0) return here;
     const there = this.lookAt(0);
@@ -148,7 +149,7 @@ class Scanner {
     if (descriptor === undefined) return { find: this.claims(bytes) ? "torn" : "nothing" };
     if (!this.isNext(descriptor, position)) return { find: "nothing" };
     const payloadAt = ringOffset(position + descriptor.blocks);
-    const payload = this.sequence <= (this.acknowledged ?? 0) ? 0 : this.checkPayload(descriptor, payloadAt);
+    const payload = this.acknowledged !== undefined ? 0 : this.checkPayload(descriptor, payloadAt);
     if (payload < 0) return { find: "unreadable" };
     return payload === 0 ? { find: "whole", commit: { descriptor, payloadAt } } : { find: "torn" };
   }

@@ -4,7 +4,7 @@
  */
 import type { Ticker } from "../base/clock.ts";
 import type { Timers } from "../base/timers.ts";
-import { asInstant, type Instant } from "../base/units.ts";
+import { asInstant } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Ledger, LiveImage } from "../journal/ledger.ts";
@@ -22,8 +22,8 @@ export interface CheckpointContext {
   readonly ticker: Ticker;
   readonly timers: Timers;
   nowUs(): number;
-  /** The image that the journal knows as `live`, opened if need be; undefined: nothing of it is dirty. */
-  imageOf(live: LiveImage): Image | undefined;
+  /** The image that the journal knows as `live`, opened if need be; 0: it was closed, and flushed before; or a negated error number. */
+  imageOf(live: LiveImage): Image | number;
   /** Has everything committed that is not. */
   commitAll(done: (result: number) => void): void;
 }
@@ -83,38 +83,38 @@ export class Checkpoint {
   }
 
   private begin(sequence: number, waiters: readonly ((result: number) => void)[]): void {
+    this.takeHome(sequence, (result) => {
+      if (result < 0) this.end(result, waiters);
+      else this.trim(sequence, waiters);
+    });
+  }
+
+  /**
+   * Makes home have all that commits up to `sequence` alone hold. What was dirty when they were made goes home first; a block
+   * that was written again while it was on its way takes a second round, of all that is dirty.
+   */
+  takeHome(sequence: number, done: (result: number) => void, isFirst = true): void {
     const { ledger } = this.context;
     const pending = [...ledger.pending(sequence)];
     let left = pending.length;
     let first = 0;
-    if (left === 0) this.trim(sequence, waiters);
+    if (left === 0) done(0);
     for (const [live, instant] of pending) {
-      this.takeHome(live, instant, (result) => {
+      this.flush(live, isFirst ? instant : Number.POSITIVE_INFINITY, (result) => {
         first ||= result;
         if (--left > 0) return;
-        if (first < 0) this.end(first, waiters);
-        else this.review(sequence, waiters);
+        ledger.acted(sequence);
+        if (first < 0) done(first);
+        else this.takeHome(sequence, done, false);
       });
     }
   }
 
-  private takeHome(live: LiveImage, instant: Instant, done: (result: number) => void): void {
+  private flush(live: LiveImage, instant: number, done: (result: number) => void): void {
     const { writer, ticker } = this.context;
     const image = this.context.imageOf(live);
-    if (image === undefined) done(0);
+    if (typeof image === "number") done(image);
     else writer.flush(image, asInstant(Math.min(instant, ticker.tick())), false, done);
-  }
-
-  /** What was dirty when the commits were made has gone home. If something is needed all the same, it is for another round. */
-  private review(sequence: number, waiters: readonly ((result: number) => void)[]): void {
-    const { ledger } = this.context;
-    ledger.acted(sequence);
-    if (ledger.pending(sequence).size === 0) this.trim(sequence, waiters);
-    else {
-      this.allWaiters.push(...waiters);
-      this.end(0, []);
-      this.pausedUntilUs = this.context.nowUs() + RETRY_US / 10;
-    }
   }
 
   private trim(sequence: number, waiters: readonly ((result: number) => void)[]): void {

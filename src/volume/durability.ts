@@ -15,7 +15,7 @@
  * bytes back.
  */
 import type { Ticker } from "../base/clock.ts";
-import { E } from "../base/errno.ts";
+import type { Timers } from "../base/timers.ts";
 import { asBlock, asInstant, BLOCK_BYTES, type InodeSlot } from "../base/units.ts";
 import { NONE } from "../cache/frames.ts";
 import type { Image } from "../cache/images.ts";
@@ -34,6 +34,7 @@ const EARLY_SHARE = 1 / 12;
 const UNCOMMITTED_SHARE = 1 / 6;
 /** The same as a share of the dirty limit: what is uncommitted cannot go home and make room. */
 const EARLY_DIRTY_SHARE = 1 / 4;
+const VOID_RETRY_US = 500_000;
 
 /** Waits for the next device flush of an image, whatever is dirty. */
 const NOTHING_DIRTY = asInstant(0);
@@ -52,6 +53,9 @@ export interface DurabilityContext extends TransactionContext {
   /** Writes wait for room. */
   isCrowded(): boolean;
   failed(result: number): void;
+  /** Declares the journal void, for good: no recovery looks into it. `done` gets 0 when that is durable. */
+  abandon(done: (result: number) => void): void;
+  readonly timers: Timers;
 }
 
 interface FlushWaiter {
@@ -68,7 +72,7 @@ interface Declaration {
 
 export class Durability {
   /** In force; `become` changes it. */
-  mode: DurabilityMode = "sync";
+  mode: DurabilityMode;
   /** Between two commits in `ordered`, microseconds. */
   lossWindowUs = 5_000_000;
   private readonly context: DurabilityContext;
@@ -79,12 +83,18 @@ export class Durability {
   private windowStartUs: number;
   private renewed = false;
   private told = false;
+  /** Of a journal that has failed: whether it is declared void, and who waits for that. */
+  private voiding: "no" | "begun" | "done" = "no";
+  private voidAtUs = 0;
+  private readonly voidWaiters: ((result: number) => void)[] = [];
 
-  constructor(context: DurabilityContext) {
+  constructor(context: DurabilityContext, mode: DurabilityMode) {
     this.context = context;
+    this.mode = mode;
     this.windowStartUs = context.nowUs();
     const { cache, transactions } = context;
     cache.commits.tracks = true;
+    cache.commits.holdsBack = mode === "ordered";
     cache.commits.onHomed = (image, frame) => {
       const mark = cache.frames.commit(frame);
       transactions.live(image.slot).homed(cache.frames.block(frame), (sequence) => commitMark(sequence) === mark);
@@ -118,8 +128,9 @@ export class Durability {
   flushHome(image: Image, dataOnly: boolean, done: (result: number) => void): void {
     const { writer, ticker, transactions } = this.context;
     writer.flush(image, ticker.tick(), dataOnly && !image.shapeUnflushed, (result) => {
-      if (result < 0 || !transactions.live(image.slot).needsRevoking) done(result);
-      else if (this.isBroken) done(-E.EIO);
+      if (result < 0) done(result);
+      else if (this.isBroken && this.voiding !== "done") this.voidWaiters.push(done);
+      else if (!transactions.live(image.slot).needsRevoking) done(0);
       else this.waiters.push({ image, isHome: true, done });
     });
   }
@@ -160,13 +171,27 @@ export class Durability {
       this.context.transactions.forget(slot);
       done();
     };
-    if (live.commits === 0 || this.isBroken) end();
+    if (this.isBroken || (live.commits === 0 && !this.context.journal.busy)) end();
     else this.declareOperation({ kind: "gone", image: live, offset: 0, length: 0 }, end);
   }
 
   /** A device flush of `image` that covers all changes of its shape has succeeded. */
   flushedAtHome(image: Image): void {
     this.context.transactions.live(image.slot).homeIsDurable();
+  }
+
+  private voided(): void {
+    this.voiding = "done";
+    this.context.ledger.clear();
+    for (const done of this.voidWaiters.splice(0)) done(0);
+  }
+
+  /** It cannot be declared void now: whoever waits for that is told. */
+  private voidLater(result: number): void {
+    this.voiding = "no";
+    this.voidAtUs = this.context.nowUs() + VOID_RETRY_US;
+    this.context.timers.at(this.voidAtUs, () => undefined);
+    for (const done of this.voidWaiters.splice(0)) done(result);
   }
 
   /** Changes the mode; `done` gets 0 when what the new one promises holds, or a negated error number. */
@@ -237,8 +262,11 @@ export class Durability {
 
   /** When `pump` has something to do without anything else happening; microseconds on the clock. */
   get nextUs(): number {
-    const isOpen = this.mode === "ordered" && !this.isBroken && this.context.cache.commits.uncommitted > 0;
-    return isOpen && !this.context.journal.busy ? this.windowStartUs + this.lossWindowUs : Number.POSITIVE_INFINITY;
+    const { cache, journal } = this.context;
+    const { uncommitted } = cache.commits;
+    const isOpen = this.mode === "ordered" && !this.isBroken && uncommitted > 0;
+    const mayCommit = isOpen && journal.isReady && !journal.busy && journal.hasRoom(uncommitted);
+    return mayCommit ? this.windowStartUs + this.lossWindowUs : Number.POSITIVE_INFINITY;
   }
 
   /** Begins what may begin. Called once a turn of the loop. */
@@ -367,19 +395,29 @@ export class Durability {
     const live: LiveImage = this.context.transactions.live(image.slot);
     if (result === 0 && live.needsRevoking && !image.shapeUnflushed) this.waiters.push({ image, isHome: true, done });
     else if (result === 0) done(0);
-    else if (isHome) done(-E.EIO);
+    else if (isHome) this.voidWaiters.push(done);
     else this.flushHome(image, true, done);
   }
 
-  /** The journal has failed: nothing waits for it any more. */
+  /**
+   * The journal has failed. What waited for it goes home; so does all that it alone holds, and then it is declared void: until
+   * that is done, no flush is answered, since the journal may have older bytes of what it is to promise, or come to have.
+   */
   private giveUp(): void {
-    const { cache, journal } = this.context;
+    const { cache, journal, checkpoint } = this.context;
     if (!this.told) this.context.failed(journal.broken);
     this.told = true;
     if (cache.commits.holdsBack) cache.holdBack(this.context.images(), false);
     for (const { image, isHome, done } of this.waiters.splice(0)) {
-      if (isHome) done(-E.EIO);
+      if (isHome && this.voiding !== "done") this.voidWaiters.push(done);
       else this.flushHome(image, true, done);
+    }
+    if (this.voiding === "no" && this.context.nowUs() >= this.voidAtUs) {
+      this.voiding = "begun";
+      checkpoint.takeHome(Number.POSITIVE_INFINITY, (result) => {
+        if (result < 0) this.voidLater(result);
+        else this.context.abandon((outcome) => (outcome < 0 ? this.voidLater(outcome) : this.voided()));
+      });
     }
     for (const { done } of this.declarations.splice(0)) done(0);
     for (const done of this.commitWaiters.splice(0)) done(journal.broken);

@@ -16,7 +16,7 @@ import type { Counters } from "../stats/counters.ts";
 import type { Io } from "../sys/io.ts";
 import type { Writer } from "../writeback/writer.ts";
 import { Checkpoint } from "./checkpoint.ts";
-import { Durability } from "./durability.ts";
+import { Durability, type DurabilityMode } from "./durability.ts";
 import { Router } from "./route.ts";
 import { Transactions } from "./transactions.ts";
 
@@ -26,13 +26,17 @@ export interface OpenJournal {
   readonly fd: number;
   readonly superblock: Superblock;
   readonly scan: Scan;
+  /** What `failed` was told in the life of an earlier engine on this journal; 0: nothing. */
+  readonly broken: number;
   /** Which file the image at `slot` is, and its path below the backing directory. */
   identity(slot: InodeSlot): Identity;
   path(slot: InodeSlot): string;
   /** Every commit up to `sequence` is on stable media: what the next engine is to know. */
   acknowledged(sequence: number): void;
-  /** A write or flush of the journal failed with a negated error number, and it is given up. */
+  /** A write or flush of the journal failed with a negated error number, and it is given up: the next engine must know too. */
   failed(result: number): void;
+  /** Declares the journal void: no recovery looks into it. `done` gets 0 when that is durable, or a negated error number. */
+  abandon(done: (result: number) => void): void;
 }
 
 export interface JournalingContext {
@@ -64,10 +68,10 @@ export class Journaling {
   private readonly context: JournalingContext;
   private readonly found: OpenJournal;
 
-  constructor(context: JournalingContext, found: OpenJournal) {
+  constructor(context: JournalingContext, found: OpenJournal, mode: DurabilityMode) {
     const { ledger } = this;
     const { cache, ticker } = context;
-    const { identity, path, acknowledged, failed } = found;
+    const { identity, path, acknowledged, failed, abandon } = found;
     this.context = context;
     this.found = found;
     this.transactions = new Transactions({ ...context, ledger, identity, path });
@@ -81,31 +85,33 @@ export class Journaling {
       acknowledged,
       tick: () => ticker.tick(),
     };
-    this.journal = new Journal(journalContext, found.fd, found.superblock, found.scan);
+    this.journal = new Journal(journalContext, found.fd, found.superblock, found.scan, found.broken);
     this.checkpoint = new Checkpoint({
       ...context,
       ledger,
       journal: this.journal,
-      imageOf: (live) => this.imageOf(transactions.slotOf(live)),
+      imageOf: (live) => {
+        const slot = transactions.slotOf(live);
+        return slot === undefined ? 0 : context.open(slot);
+      },
       commitAll: (done) => this.durability.commitAll(done),
     });
     const { journal, checkpoint, router } = this;
-    this.durability = new Durability({
-      ...context,
-      ledger,
-      identity,
-      path,
-      failed,
-      journal,
-      checkpoint,
-      router,
-      transactions,
-    });
-  }
-
-  private imageOf(slot: InodeSlot | undefined): Image | undefined {
-    const image = slot === undefined ? undefined : this.context.open(slot);
-    return typeof image === "number" ? undefined : image;
+    this.durability = new Durability(
+      {
+        ...context,
+        ledger,
+        identity,
+        path,
+        failed,
+        abandon,
+        journal,
+        checkpoint,
+        router,
+        transactions,
+      },
+      mode,
+    );
   }
 
   /** Takes the live commits into the books. Before frames are restored. */
@@ -143,7 +149,7 @@ export class Journaling {
 
   /** False while closing the image's file would leave a live commit unable to go. */
   mayClose(image: Image): boolean {
-    return !image.unflushed || this.transactions.live(image.slot).commits === 0;
+    return !image.unflushed || (this.transactions.live(image.slot).commits === 0 && !this.journal.busy);
   }
 
   forget(slot: InodeSlot): void {

@@ -92,8 +92,8 @@ export class Reshape {
     return this.alone(image, function* (reshape, spares) {
       const end = offset + length;
       if (zeroes) yield* result((done) => context.journal.declare(image, "zero", offset, length, done));
-      if (!keepsSize && end > image.size)
-        yield* result((done) => context.journal.declare(image, "truncate", end, 0, done));
+      const size = keepsSize ? image.size : Math.max(image.size, end);
+      if (image.homeSize < size) yield* result((done) => context.journal.declare(image, "truncate", size, 0, done));
       // Home may be shorter than the image: its size is what the mode is about, so it comes first.
       if (image.homeSize < image.size) {
         const grown = yield* result((done) => context.io.truncate(image.file.buffered, image.size, done));

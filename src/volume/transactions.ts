@@ -88,29 +88,26 @@ export class Transactions {
     if (this.frames.length < room) this.frames = new Int32Array(Math.max(room, 1024));
     let count = 0;
     for (const image of images) count = cache.commits.take(image, this.frames, count);
-    const batch: Batch = {
-      frames: this.frames,
-      count,
-      operations,
-      sized: images.map((image) => this.live(image.slot)),
-    };
-    const named = [...new Set([...batch.sized, ...operations.map(({ image }) => image)])];
+    const lives = new Map(images.map(({ slot }) => [slot, this.live(slot)]));
+    const batch: Batch = { frames: this.frames, count, operations, sized: [...lives.values()] };
     journal.commit(batch, (result) => {
-      for (let i = 0; i < count; i++) this.end(this.frames[i] as FrameNo, result === 0);
-      if (result === 0) for (const live of named) this.recut(live);
+      for (let i = 0; i < count; i++) {
+        const frame = this.frames[i] as FrameNo;
+        this.end(frame, lives.get(cache.frames.image(frame))!, result === 0);
+      }
+      if (result === 0) for (const live of lives.values()) this.recut(live);
       done(result);
     });
   }
 
-  private end(frame: FrameNo, succeeded: boolean): void {
+  /** `live` had the frame's slot when the transaction began; meanwhile the image may have been closed, and the slot be another's. */
+  private end(frame: FrameNo, live: LiveImage, succeeded: boolean): void {
     const { cache } = this.context;
-    const { frames } = cache;
-    const slot = frames.image(frame);
-    const block = frames.block(frame);
-    const image = this.context.image(slot);
-    const live = this.lives.get(slot);
-    const sequence = succeeded ? live?.records.get(block) : undefined;
-    if (sequence !== undefined) this.reconcile(frame, live!, image);
+    const slot = cache.frames.image(frame);
+    const isOpen = this.lives.get(slot) === live;
+    const image = isOpen ? this.context.image(slot) : undefined;
+    const sequence = succeeded ? live.records.get(cache.frames.block(frame)) : undefined;
+    if (sequence !== undefined) this.reconcile(frame, live, image);
     cache.commits.end(image, frame, sequence === undefined ? 0 : commitMark(Math.abs(sequence)));
   }
 
@@ -125,9 +122,12 @@ export class Transactions {
     const block = frames.block(frame);
     if (frames.commit(frame) === HOMED) {
       live.homed(block, () => true);
-    } else if (frames.state(frame) === FrameState.doomed && cache.find(frames.image(frame), block) === NONE) {
+    } else if (image === undefined) {
       live.homeIsNewer(block);
-      if (image !== undefined) image.shapeUnflushed = true;
+      live.homeIsDurable(); // a file that is closed was flushed
+    } else if (frames.state(frame) === FrameState.doomed && cache.find(image.slot, block) === NONE) {
+      live.homeIsNewer(block);
+      image.shapeUnflushed = true;
     }
   }
 

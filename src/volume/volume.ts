@@ -56,6 +56,8 @@ export interface VolumeOptions {
   cache: boolean;
   /** Without one, flushes take their image home. */
   journal?: OpenJournal | undefined;
+  /** What flushes promise from the start. */
+  durability?: DurabilityMode;
   /** For the log: somebody else has changed an image beneath its unsaved data; a home operation failed. */
   changed?: (image: Image, difference: string) => void;
   failed: (image: Image, what: string, result: number) => void;
@@ -170,7 +172,8 @@ export class Volume implements ImageData {
       dirtyLimit: () => this.pressure.limit,
       isCrowded: () => this.admission.waiting > 0,
     };
-    this.journaling = options.journal && new Journaling(journalingContext, options.journal);
+    this.mode = options.durability ?? "sync";
+    this.journaling = options.journal && new Journaling(journalingContext, options.journal, this.mode);
     const civil = clock.civil();
     this.civilOffsetUs = civil.seconds * 1e6 + civil.nanoseconds / 1e3 - clock.nowUs();
   }

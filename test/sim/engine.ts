@@ -4,8 +4,10 @@ import { Timers } from "../../src/base/timers.ts";
 import { BLOCK_BYTES, type FrameNo } from "../../src/base/units.ts";
 import { createSlab, Slab } from "../../src/cache/slab.ts";
 import { Counter, Counters } from "../../src/stats/counters.ts";
+import type { DurabilityMode } from "../../src/volume/durability.ts";
 import { Volume } from "../../src/volume/volume.ts";
 import type { SimHome } from "./home.ts";
+import type { SimJournal } from "./journal.ts";
 import { reuseMemory, shareMemory, withViewsKept } from "./memory.ts";
 import { type Faults, SimIo } from "./sim-io.ts";
 import { must, type World } from "./world.ts";
@@ -40,6 +42,9 @@ export interface Tuning {
   dirtyLimit: number;
   latencyUs: number;
   faults: Faults;
+  mode: DurabilityMode;
+  lossWindowUs: number;
+  device: "hdd" | "ssd";
 }
 
 export class SimEngine {
@@ -51,7 +56,7 @@ export class SimEngine {
   private readonly world: World;
   private spins = 0;
 
-  constructor(world: World, home: SimHome, { slab }: SimSlab, tuning: Tuning) {
+  constructor(world: World, home: SimHome, { slab }: SimSlab, tuning: Tuning, journal: SimJournal | undefined) {
     reuseMemory();
     this.world = world;
     this.io = new SimIo(world, home, tuning.faults, tuning.latencyUs);
@@ -65,10 +70,15 @@ export class SimEngine {
       home,
       dirtyLimit: tuning.dirtyLimit,
       cache: true,
+      durability: tuning.mode,
+      journal: journal?.isVoid === false ? journal.open() : undefined,
       failed: (image, what, result) => world.note(() => `    image ${image.slot}: ${what} failed: ${result}`),
     });
     this.poisonFreed(slab);
-    const { lost } = this.volume.restore((slot) => home.files.has(slot));
+    const { durability, journaling } = this.volume;
+    if (journaling !== undefined) journaling.router.device = tuning.device;
+    if (durability !== undefined) durability.lossWindowUs = tuning.lossWindowUs;
+    const { lost } = this.volume.restore((slot) => home.files.has(slot), home.files.keys());
     must(lost.size === 0, () => "a restart lost an image");
     for (const slot of home.files.keys()) this.volume.endCut(slot);
   }

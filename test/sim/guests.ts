@@ -1,7 +1,8 @@
 /** The guests: draws requests at random, such that the oracle can tell what must come of them. */
-import { asSlot, BLOCK_BYTES, type FrameNo } from "../../src/base/units.ts";
+import { asSlot, BLOCK_BYTES, type FrameNo, type InodeSlot } from "../../src/base/units.ts";
 import type { Slab } from "../../src/cache/slab.ts";
 import { FALLOC, SEEK_DATA, SEEK_HOLE } from "../../src/sys/constants.ts";
+import type { DurabilityMode } from "../../src/volume/durability.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import { SimFile, type SimHome } from "./home.ts";
 import { KINDS, type Kind, type Plan } from "./plan.ts";
@@ -25,6 +26,10 @@ export interface GuestContext {
   /** Requests that were sent and not yet answered. */
   readonly open: ReadonlySet<Request>;
   volume(): Volume;
+  /** What a flush that is asked for now is told when it is answered; undefined: it promises nothing. */
+  promised(): ((image: SimImage) => void) | undefined;
+  /** Changes the durability mode. */
+  become(mode: DurabilityMode): void;
   /** Sends a request. */
   begin(request: Request): void;
   /** Waits, in this engine's life, for what `begin` calls back. */
@@ -40,6 +45,8 @@ export class Guests {
   private readonly plan: Plan;
   private readonly context: GuestContext;
   private nextSlot = 0;
+  /** Images that have lost their names, and still have their files. */
+  private readonly leaving = new Set<InodeSlot>();
   private writes = 0;
   private flushes = 0;
 
@@ -138,7 +145,7 @@ export class Guests {
   }
 
   flush(image: SimImage): void {
-    this.context.begin(new Flush(image, this.random.chance(0.7), this.flushes++));
+    this.context.begin(new Flush(image, this.random.chance(0.7), this.flushes++, this.context.promised()));
   }
 
   truncate(image: SimImage): void {
@@ -180,9 +187,29 @@ export class Guests {
       return;
     this.images = this.images.filter((other) => other !== image);
     this.images.push(this.newImage());
-    this.context.home.files.delete(image.slot);
+    this.leaving.add(image.slot);
     this.context.world.note(() => `discard ${image.slot}`);
-    this.context.await((done) => this.context.volume().discard(image.slot, () => true, done));
+    this.leave(image.slot);
+  }
+
+  /** The file goes when the data side has let it go. */
+  private leave(slot: InodeSlot): void {
+    this.context.await((done) =>
+      this.context.volume().discard(
+        slot,
+        () => true,
+        () => {
+          this.leaving.delete(slot);
+          this.context.home.files.delete(slot);
+          done();
+        },
+      ),
+    );
+  }
+
+  /** A new engine finds files that were about to go. */
+  discardAgain(): void {
+    for (const slot of Array.from(this.leaving)) this.leave(slot);
   }
 
   drain(): void {
@@ -205,9 +232,10 @@ export class Guests {
 
   setting(): void {
     const volume = this.context.volume();
-    const what = this.random.below(3);
+    const what = this.random.below(4);
     if (what === 0) volume.pressure.setShare(this.random.pick([0.05, 0.2, 0.8, 0.95]));
     if (what === 1) volume.writer.pacer.rateLimit = this.random.pick([0, 1e6, 1e8]);
+    if (what === 3) this.context.become(this.random.pick(["sync", "ordered", "volatile"]));
     if (what === 2) volume.maxAgeUs = this.random.pick([0, 0, 1000, 1e6]);
   }
 }

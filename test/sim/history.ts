@@ -2,13 +2,15 @@
 
 import { E } from "../../src/base/errno.ts";
 import type { Slab } from "../../src/cache/slab.ts";
+import type { DurabilityMode } from "../../src/volume/durability.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import { SimEngine, type SimSlab } from "./engine.ts";
 import { type GuestContext, Guests } from "./guests.ts";
 import { SimHome } from "./home.ts";
 import { ceased, type Plan, planOf } from "./plan.ts";
+import { Promises } from "./promises.ts";
 import { Random } from "./random.ts";
-import { Copy, Read, type Request, type SimImage } from "./requests.ts";
+import { Change, Copy, Read, type Request, type SimImage } from "./requests.ts";
 import { Killed } from "./sim-io.ts";
 import { must, World } from "./world.ts";
 
@@ -36,6 +38,7 @@ export class History implements GuestContext {
   private generation = 0;
   private isHealthy = false;
   private killAtUs = Number.POSITIVE_INFINITY;
+  private readonly promises: Promises;
 
   constructor(seed: number, slab: SimSlab, keepsHistory: boolean) {
     this.random = new Random(seed);
@@ -46,17 +49,38 @@ export class History implements GuestContext {
     slab.wipe(64);
     this.home.freeBlocks = this.plan.freeBlocks;
     this.guests = new Guests(this.random, this.plan, this);
+    this.promises = new Promises(this.world, this.home, this.plan, () => this.guests.images);
     this.world.note(() => `plan ${JSON.stringify(this.plan)}`);
     this.engine = this.start();
   }
 
   private start(): SimEngine {
     const { dirtyLimit, latencyUs, faults } = this.plan;
-    return new SimEngine(this.world, this.home, this.simSlab, {
-      dirtyLimit,
-      latencyUs,
-      faults: this.isHealthy ? ceased(faults) : faults,
-    });
+    const engine = new SimEngine(
+      this.world,
+      this.home,
+      this.simSlab,
+      {
+        dirtyLimit,
+        latencyUs,
+        faults: this.isHealthy ? ceased(faults) : faults,
+        mode: this.promises.mode,
+        lossWindowUs: this.plan.lossWindowUs,
+        device: this.plan.device,
+      },
+      this.promises.journal,
+    );
+    this.promises.attach(engine.volume);
+    return engine;
+  }
+
+  promised(): ((image: SimImage) => void) | undefined {
+    return this.promises.promised();
+  }
+
+  become(mode: DurabilityMode): void {
+    this.world.note(() => `become ${mode}`);
+    this.await((done) => this.promises.become(this.engine.volume, mode, done));
   }
 
   /** Plays the history. Throws the Violation that it comes to. */
@@ -120,6 +144,7 @@ export class History implements GuestContext {
     this.waiting = 0;
     this.unclean = 0;
     this.engine = this.start();
+    this.protect(() => this.guests.discardAgain());
     for (const request of this.random.shuffle([...this.open])) {
       request.again();
       this.protect(() => {
@@ -139,6 +164,7 @@ export class History implements GuestContext {
       must(!request.answered, () => `${request.what} is answered twice`);
       request.answered = true;
       this.open.delete(request);
+      if (request instanceof Change) this.promises.answered();
       this.checkError(request, result);
       request.answer(result);
     });
@@ -226,6 +252,12 @@ export class History implements GuestContext {
     if (this.generation > 0) for (const image of this.guests.images) volume.open(image.slot);
     this.await((done) => volume.drain.forGood(done));
     this.settle();
+    const { journaling } = volume;
+    if (journaling !== undefined && !journaling.durability.isBroken) {
+      this.await((done) => journaling.checkpoint.all(done));
+      this.settle();
+      must(journaling.ledger.isEmpty, () => "the journal is not empty after a drain");
+    }
     must(volume.cache.blocks === 0, () => `${volume.cache.blocks} blocks are dirty after a drain`);
     must(volume.cache.allocator.free === volume.cache.frames.count, () => "frames are in use after a drain");
     must(this.unclean === 0, () => "an image is clean, and who waited for that was not told");
@@ -251,9 +283,6 @@ export class History implements GuestContext {
 
   private cutPower(): void {
     this.world.note(() => "the power is gone");
-    for (const { slot, file, vow } of this.guests.images) {
-      file.cutPower();
-      vow.check(file.durable, file.durableSize, () => `after the power cut, image ${slot}`);
-    }
+    this.promises.cutPower();
   }
 }

@@ -194,6 +194,14 @@ export class SimHome implements Home {
     return new OpenSimFile(file, buffered, direct);
   }
 
+  /** A descriptor of a file that is no image. */
+  descriptorOf(file: SimFile): number {
+    const fd = this.nextFd;
+    this.nextFd += 2;
+    this.descriptors.set(fd, file);
+    return fd;
+  }
+
   freeBytes(): number {
     return Math.min(this.freeBlocks * BLOCK_BYTES, 2 ** 50);
   }

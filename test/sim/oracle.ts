@@ -168,7 +168,7 @@ export class ImageOracle {
 }
 
 /** What the size may be after any of what came beside the view. */
-function possibleSizes(view: View): Set<number> {
+export function possibleSizes(view: View): Set<number> {
   const sizes = new Set([view.size, ...view.sizes]);
   for (const mutation of view.beside)
     for (const size of Array.from(sizes)) sizes.add(mutation.sizeAfter(size, mutation.high));

@@ -42,6 +42,11 @@ export interface Plan {
   powerCut: boolean;
   /** Blocks that the disk has free; Infinity: plenty. */
   freeBlocks: number;
+  /** What flushes promise; ring blocks of the journal, 0: there is none. */
+  mode: "sync" | "ordered" | "volatile";
+  ringBlocks: number;
+  lossWindowUs: number;
+  device: "hdd" | "ssd";
   /** When faults cease: a request's number. */
   healthyFrom: number;
 }
@@ -69,6 +74,7 @@ export function planOf(random: Random): Plan {
     kills: random.chance(0.5) ? 0 : 0.05,
     powerCut: random.chance(0.4),
     freeBlocks: random.chance(0.1) ? random.between(blocks, blocks * 3) : Number.POSITIVE_INFINITY,
+    ...journalOf(random),
     healthyFrom: random.between(requests / 2, requests),
   };
 }
@@ -90,6 +96,17 @@ function weightsOf(random: Random, often: () => number): Record<Kind, number> {
     clean: rare() / 2,
     mtime: rare() / 2,
     setting: rare(),
+  };
+}
+
+function journalOf(random: Random): Pick<Plan, "mode" | "ringBlocks" | "lossWindowUs" | "device"> {
+  const ringBlocks = random.chance(0.15) ? 0 : random.pick([1300, 1600, 2500]);
+  const mode = random.pick(["sync", "sync", "ordered", "ordered", "volatile"] as const);
+  return {
+    ringBlocks,
+    mode: ringBlocks === 0 && mode === "ordered" ? "sync" : mode,
+    lossWindowUs: random.pick([1000, 20_000, 1_000_000]),
+    device: random.pick(["hdd", "ssd"]),
   };
 }
 

@@ -51,7 +51,7 @@ export abstract class Request {
 }
 
 /** A request that changes bytes or size. */
-abstract class Change extends Request {
+export abstract class Change extends Request {
   readonly mutation: Mutation;
 
   constructor(image: SimImage, mutation: Mutation) {
@@ -245,9 +245,12 @@ export class Flush extends Request {
   private readonly dataOnly: boolean;
   private view;
   private readonly issuedAt: number;
+  /** Undefined: it promises nothing. Else told when it was answered with success. */
+  private readonly kept: ((image: SimImage) => void) | undefined;
 
-  constructor(image: SimImage, dataOnly: boolean, issuedAt: number) {
+  constructor(image: SimImage, dataOnly: boolean, issuedAt: number, kept: Flush["kept"]) {
     super(image);
+    this.kept = kept;
     this.what = `flush ${image.slot}${dataOnly ? "" : " and metadata"}`;
     this.dataOnly = dataOnly;
     this.issuedAt = issuedAt;
@@ -259,13 +262,13 @@ export class Flush extends Request {
   }
 
   override answer(result: number): void {
-    const { oracle, vow, file } = this.image;
-    if (result < 0) {
+    const { oracle, vow } = this.image;
+    if (result < 0 || this.kept === undefined) {
       oracle.forget(this.view);
       return;
     }
     vow.keep(oracle, this.view, this.issuedAt);
-    vow.check(file.durable, file.durableSize, () => `${this.what} was answered; on the device`);
+    this.kept(this.image);
   }
 
   override again(): void {}

@@ -1,0 +1,168 @@
+/** The journal of a simulated mount: its file, what survives an engine, and recovery, of the real thing or of what would be left. */
+import { BLOCK_BYTES, type InodeSlot } from "../../src/base/units.ts";
+import type { Identity, JournalReader } from "../../src/journal/contract.ts";
+import { ringBlocks } from "../../src/journal/layout.ts";
+import { type JournalFile, type ReplayFile, type ReplayTarget, replay } from "../../src/journal/replay.ts";
+import { scan } from "../../src/journal/scan.ts";
+import { encodeSuperblock, readSuperblocks, type Superblock } from "../../src/journal/superblock.ts";
+import type { OpenJournal } from "../../src/volume/journaling.ts";
+import { SimFile, type SimHome } from "./home.ts";
+import { must, type World } from "./world.ts";
+
+/** The journal's place among the files. */
+const SLOT = -1 as InodeSlot;
+const BIRTH = 7;
+
+const identityOf = (slot: InodeSlot): Identity => ({ inode: String(slot + 1000), birth: BIRTH });
+const slotOf = ({ inode }: Identity): InodeSlot => (Number(inode) - 1000) as InodeSlot;
+
+export class SimJournal {
+  readonly file: SimFile;
+  /** What the slab remembers. */
+  acknowledged = 0;
+  broken = 0;
+  /** Declared void. */
+  isVoid = false;
+  private readonly home: SimHome;
+  private readonly world: World;
+
+  constructor(world: World, home: SimHome, blocks: number) {
+    this.world = world;
+    this.home = home;
+    const bytes = (blocks + 2) * BLOCK_BYTES;
+    this.file = new SimFile(SLOT, bytes, bytes, world, home);
+    const free = home.freeBlocks;
+    home.freeBlocks = Number.POSITIVE_INFINITY; // a journal is allocated whole, or not made
+    this.file.takeRoom(0, bytes, 2);
+    home.freeBlocks = free;
+    const superblock: Superblock = {
+      id: "00112233445566778899aabbccddeeff",
+      generation: 1,
+      blocks: ringBlocks(bytes),
+      tailPosition: 0,
+      tailSequence: 1,
+      durable: 1,
+      epoch: 0,
+      leaseMs: 0,
+      tailPrevious: 0,
+      backing: "/images",
+    };
+    const encoded = Buffer.alloc(BLOCK_BYTES);
+    encodeSuperblock(superblock, encoded);
+    for (const image of [this.file.now, this.file.durable]) image.set(encoded, 0);
+  }
+
+  /** As an engine finds it. */
+  open(): OpenJournal {
+    const reader = readerOf(this.file.now);
+    const { superblock } = readSuperblocks(reader);
+    must(superblock !== undefined, () => "an engine finds no superblock");
+    const found = scan(reader, superblock!, this.acknowledged);
+    must(
+      found.verdict === "end" || found.verdict === "torn",
+      () => `an engine finds its journal in state ${found.verdict}`,
+    );
+    return {
+      fd: this.home.descriptorOf(this.file),
+      superblock: superblock!,
+      scan: found,
+      broken: this.broken,
+      identity: identityOf,
+      path: (slot) => `image${slot}`,
+      acknowledged: (sequence) => {
+        this.acknowledged = sequence;
+      },
+      failed: (result) => {
+        this.broken = result;
+        this.world.note(() => `    the journal failed: ${result}`);
+      },
+      abandon: (done) =>
+        this.world.after(1, () => {
+          this.isVoid = true;
+          done(0);
+        }),
+    };
+  }
+
+  /**
+   * Recovers what is on the devices, as after a power cut: into `files`, which are made of the durable bytes. `step` is called
+   * before each step, and may end it all.
+   */
+  recover(files: ReadonlyMap<InodeSlot, Recovered>, journal: Uint8Array, step: () => void = () => undefined): void {
+    if (this.isVoid) return;
+    const file = journalOf(journal, step);
+    const { superblock, state } = readSuperblocks(file);
+    must(superblock !== undefined, () => `after a power cut the journal is ${state}`);
+    const target: ReplayTarget = {
+      open: (identity) => {
+        const found = files.get(slotOf(identity));
+        return found === undefined ? "missing" : replayFileOf(found, step);
+      },
+      nowMs: () => 0,
+    };
+    replay(file, superblock!, target, {
+      backing: "/images",
+      journal: "journal",
+      force: false,
+      progress: () => undefined,
+    });
+  }
+}
+
+/** A file as recovery makes it. */
+export interface Recovered {
+  bytes: Uint8Array;
+  size: number;
+}
+
+const readerOf = (image: Uint8Array): JournalReader => ({
+  size: image.length,
+  read: (offset, into) => {
+    const bytes = image.subarray(offset, offset + into.length);
+    into.set(bytes);
+    return bytes.length;
+  },
+});
+
+const journalOf = (image: Uint8Array, step: () => void): JournalFile => ({
+  ...readerOf(image),
+  write: (offset, bytes) => {
+    step();
+    image.set(bytes, offset);
+    return bytes.length;
+  },
+  flush: () => {
+    step();
+    return 0;
+  },
+});
+
+const replayFileOf = (file: Recovered, step: () => void): ReplayFile => ({
+  get size() {
+    return file.size;
+  },
+  modifiedMs: 0,
+  write: (offset, bytes) => {
+    step();
+    file.bytes.set(bytes, offset);
+    file.size = Math.max(file.size, offset + bytes.length);
+    return bytes.length;
+  },
+  truncate: (size) => {
+    step();
+    if (size < file.size) file.bytes.fill(0, size);
+    file.size = size;
+    return 0;
+  },
+  zero: (offset, length) => {
+    step();
+    file.bytes.fill(0, offset, offset + length);
+    return 0;
+  },
+  setModificationTime: () => 0,
+  flush: () => {
+    step();
+    return 0;
+  },
+  close: () => undefined,
+});

@@ -1,0 +1,209 @@
+/**
+ * What the durability modes promise of a power cut, held against what the devices would leave. In `sync`, each answered flush;
+ * in `ordered`, one instant of all images, taken where a transaction begins, and not too long ago.
+ */
+import { E } from "../../src/base/errno.ts";
+import type { InodeSlot } from "../../src/base/units.ts";
+import { scan } from "../../src/journal/scan.ts";
+import { readSuperblocks } from "../../src/journal/superblock.ts";
+import type { DurabilityMode } from "../../src/volume/durability.ts";
+import type { Volume } from "../../src/volume/volume.ts";
+import type { SimHome } from "./home.ts";
+import { type Recovered, SimJournal } from "./journal.ts";
+import { checkBytes, possibleSizes, type View } from "./oracle.ts";
+import type { Plan } from "./plan.ts";
+import type { SimImage } from "./requests.ts";
+import { must, type World } from "./world.ts";
+
+/** Share of the answered flushes after which it is looked what a power cut would leave. */
+const LOOKS = 0.15;
+/** A commit takes time, and so does what it waits for. */
+const SLACK_US = 1_500_000;
+
+/** All images at one instant. */
+interface Snapshot {
+  atUs: number;
+  /** Changes that were answered by then. */
+  answers: number;
+  views: Map<InodeSlot, View>;
+}
+
+/** Recovery is cut short. */
+class CutShort extends Error {}
+
+export class Promises {
+  readonly journal: SimJournal | undefined;
+  /** In force, or what a new engine begins with. */
+  mode: DurabilityMode;
+  /** Since when `ordered` holds: the first snapshot that counts; undefined: it does not. */
+  private base: Snapshot | undefined;
+  private readonly snapshots = new Map<number, Snapshot>();
+  private readonly world: World;
+  private readonly home: SimHome;
+  private readonly plan: Plan;
+  private readonly images: () => SimImage[];
+  private changing = false;
+  /** When each change was answered. */
+  private readonly answeredAtUs: number[] = [];
+  private volume: Volume | undefined;
+
+  constructor(world: World, home: SimHome, plan: Plan, images: () => SimImage[]) {
+    this.world = world;
+    this.home = home;
+    this.plan = plan;
+    this.images = images;
+    this.mode = plan.mode;
+    this.journal = plan.ringBlocks === 0 ? undefined : new SimJournal(world, home, plan.ringBlocks);
+    if (this.mode === "ordered") this.base = this.snapshot();
+  }
+
+  /** A new engine: looks at each transaction that it begins. */
+  attach(volume: Volume): void {
+    this.volume = volume;
+    this.changing = false;
+    const journal = volume.journaling?.journal;
+    if (journal === undefined) return;
+    const commit = journal.commit.bind(journal);
+    journal.commit = (batch, done) => {
+      this.snapshots.set(journal["next"], this.snapshot());
+      this.world.note(
+        () => `    transaction ${journal["next"]}: ${batch.count} blocks, ${batch.operations.length} operations`,
+      );
+      commit(batch, (result) => {
+        if (result < 0) this.base = undefined;
+        done(result);
+      });
+    };
+  }
+
+  private snapshot(): Snapshot {
+    const views = new Map<InodeSlot, View>();
+    for (const { slot, oracle } of this.images()) {
+      const view = oracle.lookAtAll();
+      oracle.forget(view);
+      views.set(slot, { ...view, beside: new Set(view.beside) });
+    }
+    return { atUs: this.world.nowUs(), answers: this.answeredAtUs.length, views };
+  }
+
+  /** A change was answered. */
+  answered(): void {
+    this.answeredAtUs.push(this.world.nowUs());
+  }
+
+  promised(): ((image: SimImage) => void) | undefined {
+    if (this.mode !== "sync" || this.changing) return undefined;
+    return (image) => {
+      if (this.world.random.chance(LOOKS)) this.lookAhead(image);
+    };
+  }
+
+  become(volume: Volume, mode: DurabilityMode, done: () => void): void {
+    if (mode === this.mode || this.changing) {
+      done();
+      return;
+    }
+    this.changing = true;
+    const views = this.images().map((image) => ({ image, view: image.oracle.lookAtAll() }));
+    if (this.mode === "ordered") this.base = undefined;
+    volume.setDurability(mode, (result) => {
+      this.changing = false;
+      this.world.note(() => `    became ${mode}: ${result}`);
+      if (result === 0) {
+        this.mode = mode;
+        if (mode === "ordered") this.base = this.snapshots.get(Math.max(...this.snapshots.keys()));
+        // All that was answered when the stronger mode was asked for is safe from now on.
+        if (mode === "sync")
+          for (const { image, view } of views) image.vow.keep(image.oracle, view, image.vow.issuedAt);
+      } else {
+        must(result === -E.EOPNOTSUPP || this.isFaulty, () => `the mode cannot become ${mode}: ${result}`);
+      }
+      if (result !== 0 || mode !== "sync") for (const { image, view } of views) image.oracle.forget(view);
+      done();
+    });
+  }
+
+  private get isFaulty(): boolean {
+    const { writeError, flushError, shapeError } = this.plan.faults;
+    return writeError + flushError + shapeError > 0 || this.plan.freeBlocks !== Number.POSITIVE_INFINITY;
+  }
+
+  /** What a power cut now would leave at the least: nothing but what is on stable media. */
+  private lookAhead({ slot, vow }: SimImage): void {
+    const files = this.copies();
+    this.journal?.recover(files, this.journal.file.durable.slice());
+    const { bytes, size } = files.get(slot)!;
+    vow.check(bytes, size, () => `a flush of image ${slot} was answered; after a power cut now`);
+  }
+
+  private copies(): Map<InodeSlot, Recovered> {
+    const files = new Map<InodeSlot, Recovered>();
+    for (const [slot, { durable, durableSize }] of this.home.files)
+      files.set(slot, { bytes: durable.slice(), size: durableSize });
+    return files;
+  }
+
+  /** The power goes. Recovery, cut short once or twice perhaps, must bring back what was promised. */
+  cutPower(): void {
+    const { random } = this.world;
+    for (const file of this.home.files.values()) file.cutPower();
+    this.journal?.file.cutPower();
+    const files = this.copies();
+    const journal = this.journal?.file.durable ?? new Uint8Array(0);
+    const instant = this.instantOf(journal);
+    for (let tries = random.below(3); tries > 0; tries--) this.recoverInPart(files, journal);
+    this.journal?.recover(files, journal);
+    if (random.chance(0.3)) this.journal?.recover(files, journal);
+    for (const { slot, vow } of this.images()) {
+      const { bytes, size } = files.get(slot)!;
+      vow.check(bytes, size, () => `after the power cut, image ${slot}`);
+    }
+    if (instant !== undefined) this.checkInstant(instant, files);
+  }
+
+  private recoverInPart(files: Map<InodeSlot, Recovered>, journal: Uint8Array): void {
+    let left = this.world.random.magnitude(60);
+    try {
+      this.journal?.recover(files, journal, () => {
+        if (--left === 0) throw new CutShort();
+      });
+    } catch (error) {
+      if (!(error instanceof CutShort)) throw error;
+    }
+  }
+
+  /** The snapshot that recovery must come to; undefined if `ordered` does not hold. */
+  private instantOf(journal: Uint8Array): Snapshot | undefined {
+    const isHeld = this.mode === "ordered" && !this.changing && this.volume?.durability?.isBroken === false;
+    if (this.base === undefined || !isHeld) return undefined;
+    const reader = {
+      size: journal.length,
+      read: (at: number, into: Uint8Array) => (into.set(journal.subarray(at, at + into.length)), into.length),
+    };
+    const { sequence } = scan(reader, readSuperblocks(reader).superblock!);
+    let last = this.base;
+    for (const [first, snapshot] of this.snapshots) {
+      if (first < sequence && snapshot.atUs >= last.atUs) last = snapshot;
+    }
+    return last;
+  }
+
+  private checkInstant({ atUs, answers, views }: Snapshot, files: ReadonlyMap<InodeSlot, Recovered>): void {
+    this.world.note(() => `recovery comes to the instant ${(atUs / 1e3).toFixed(3)} ms`);
+    for (const { slot } of this.images()) {
+      const view = views.get(slot);
+      if (view === undefined) continue; // made later: its beginning was never told to the journal
+      const { bytes, size } = files.get(slot)!;
+      const what = (): string => `after the power cut, image ${slot}, at the instant of the last transaction`;
+      must(
+        possibleSizes(view).has(size),
+        () => `${what()}: size ${size}, not ${[...possibleSizes(view)].join(" or ")}`,
+      );
+      checkBytes(view, bytes, what);
+    }
+    const next = this.answeredAtUs[answers];
+    if (next === undefined || this.isFaulty || this.plan.kills > 0) return;
+    const age = this.world.nowUs() - next;
+    must(age <= this.plan.lossWindowUs + SLACK_US, () => `what was answered ${age} us before the power cut is lost`);
+  }
+}
