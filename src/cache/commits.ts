@@ -3,7 +3,7 @@
  * place begins uncommitted. Each image keeps its uncommitted frames at hand, so that a flush need not look at all that is dirty.
  */
 import type { FrameNo, InodeSlot } from "../base/units.ts";
-import { FrameState, type FrameTable, HOMED, UNDERWAY } from "./frames.ts";
+import { FrameState, type FrameTable, HOMED, NONE, UNDERWAY } from "./frames.ts";
 import type { Image } from "./images.ts";
 
 /** Entries of an image's queue that are not worth sorting out. */
@@ -26,6 +26,8 @@ export class Commits {
   holdsBack = false;
   /** Told of each frame that is durable at home, before it is freed, unless its commit is underway. */
   onHomed: (image: Image, frame: FrameNo) => void = () => undefined;
+  /** Told of each frame that was written home and has been replaced before a device flush vouched for it; `isFlushing`: one is under way that will. */
+  onOutrun: (image: Image, frame: FrameNo, isFlushing: boolean) => void = () => undefined;
   private readonly frames: FrameTable;
   private readonly holder: CommitHolder;
 
@@ -95,6 +97,17 @@ export class Commits {
       else if (this.holdsBack && state === FrameState.dirty) this.holder.offer(frame);
     }
     this.holder.unpin(frame);
+  }
+
+  /** Blocks that were committed as about to go are staying: the journal has nothing of them. */
+  stay(image: Image): void {
+    for (const list of [image.dirty, image.written, image.flushing]) {
+      for (let frame = list.head; frame !== NONE; frame = list.after(frame)) {
+        if (this.frames.commit(frame) !== HOMED) continue;
+        this.frames.setCommit(frame, 0);
+        if (this.frames.state(frame) !== FrameState.doomed) this.add(image, frame);
+      }
+    }
   }
 
   /** `frame` is durable at home. */

@@ -47,8 +47,9 @@ export const FrameState = {
   doomed: 5,
 } as const;
 
-/** A frame's commit is being written; and meanwhile it has become durable at home. */
+/** A frame's commit is being written. */
 export const UNDERWAY = 0xffffffff;
+/** It is, and the frame has become durable at home. Or it was, and the same commit says that the block is to go. */
 export const HOMED = 0xfffffffe;
 
 /** No frame: ends of lists, misses. */

@@ -154,6 +154,7 @@ export class WriteCache {
     if (state === FrameState.inflight) {
       frames.setState(old, FrameState.doomed); // stays in image.dirty until its write has ended: a flush waits for it
     } else {
+      this.commits.onOutrun(image, old, state === FrameState.flushing);
       this.listOf(image, old).remove(old);
       this.writtenBlocks--;
       this.countWriteback(1);
@@ -280,6 +281,7 @@ export class WriteCache {
     if (isDirty) this.offer(newer); // the writer may have passed it over: two writes of a block never overlap
     if (succeeded) {
       this.countWriteback(1);
+      this.commits.onOutrun(image, frame, false);
     } else {
       this.counters.at[Counter.absorbedRewriteBlocks]! += 1;
       if (isDirty) {

@@ -46,8 +46,6 @@ export interface Batch {
   readonly frames: Int32Array;
   readonly count: number;
   readonly operations: readonly { kind: OperationKind; image: LiveImage; offset: number; length: number }[];
-  /** Images whose size belongs to it although they may have no frame in it. */
-  readonly sized: readonly LiveImage[];
 }
 
 export interface JournalContext {
@@ -235,14 +233,14 @@ export class Journal {
   }
 
   /** What is true of the batch's images now: guests go on while it is written. */
-  private instantOf({ frames, count, operations, sized }: Batch): InstantOfBatch {
+  private instantOf({ frames, count, operations }: Batch): InstantOfBatch {
     const { context } = this;
     const images = new Map<InodeSlot, LiveImage>();
     for (let i = 0; i < count; i++) {
       const slot = context.frames.image(frames[i] as FrameNo);
       if (!images.has(slot)) images.set(slot, context.imageOf(slot));
     }
-    const all = new Set([...operations.map(({ image }) => image), ...sized, ...images.values()]);
+    const all = new Set([...operations.map(({ image }) => image), ...images.values()]);
     return { images, facts: new Map([...all].map((image) => [image, context.facts(image)])) };
   }
 
@@ -270,7 +268,6 @@ export class Journal {
         assert(builder.hasRoom, "whoever makes a batch bounds its operations");
         builder.operation(kind, indexOf(image), offset, length);
       }
-      for (const image of batch.sized) indexOf(image);
     }
     for (let at = from; at < batch.count && builder.hasRoom; at++) {
       const frame = batch.frames[at] as FrameNo;

@@ -19,6 +19,13 @@ export class LiveImage {
   readonly stale = new Set<number>();
   /** Of those, the ones of which home's bytes are not yet on stable media. */
   private unsettled: number[] = [];
+  /**
+   * Blocks with a newer frame, of which home was given older bytes than that frame's and perhaps newer ones than the record's:
+   * what those bytes were (the frame's mark, see `homed`). A device flush that begins later makes them durable; one that is under
+   * way makes those durable that it covers.
+   */
+  private written = new Map<number, number>();
+  private covered = new Map<number, number>();
   /** A size that records speak of is larger than the image has become: no record and no size beyond this holds. */
   cutTo = Number.POSITIVE_INFINITY;
   /** Largest size that live commits speak of; it only grows, until none is live. */
@@ -45,6 +52,36 @@ export class LiveImage {
   /** A device flush of the home file has succeeded, and nothing changed its shape meanwhile. */
   homeIsDurable(): void {
     for (const block of this.unsettled.splice(0)) if (this.stale.has(block)) this.settle(block);
+  }
+
+  /** Home was given bytes of `block` that a newer frame has replaced; `isCovered` by the device flush that is under way. */
+  outrun(block: number, mark: number, isCovered: boolean): void {
+    if (this.records.has(block)) (isCovered ? this.covered : this.written).set(block, mark);
+  }
+
+  /** A device flush begins. */
+  flushBegins(): void {
+    this.covered = this.written;
+    this.written = new Map();
+  }
+
+  /** It ended. If it failed, nobody knows what home has of these blocks; the newer frames are still to go there. */
+  flushEnds(succeeded: boolean, isSame: (mark: number, sequence: number) => boolean): void {
+    const { covered } = this;
+    this.covered = new Map();
+    if (succeeded) for (const [block, mark] of covered) this.homed(block, (sequence) => isSame(mark, sequence));
+  }
+
+  /** The journal has newer bytes of `block` than home, or nothing any more. */
+  catchUp(block: number): void {
+    this.stale.delete(block);
+    this.written.delete(block);
+    this.covered.delete(block);
+  }
+
+  /** The file goes, and nobody needs its bytes. */
+  leave(): void {
+    for (const block of this.records.keys()) this.settle(block);
   }
 
   /** Bytes of `block` are on stable media at home: those of the live record, or newer ones. */
@@ -146,7 +183,7 @@ export class Ledger {
       image.claimed = Math.max(image.claimed, sizes[i]!);
       for (const block of blocks[i]!) {
         image.records.set(block, sequence);
-        image.stale.delete(block);
+        image.catchUp(block);
       }
     });
     this.entries.push({ sequence, end, checksum, images, blocks, shapes: acts, acts, instant });
@@ -172,7 +209,7 @@ export class Ledger {
 
   private void(image: LiveImage, block: number): void {
     image.records.delete(block);
-    image.stale.delete(block);
+    image.catchUp(block);
   }
 
   get isEmpty(): boolean {

@@ -99,6 +99,9 @@ export class Durability {
       const mark = cache.frames.commit(frame);
       transactions.live(image.slot).homed(cache.frames.block(frame), (sequence) => commitMark(sequence) === mark);
     };
+    cache.commits.onOutrun = (image, frame, isFlushing) => {
+      transactions.live(image.slot).outrun(cache.frames.block(frame), cache.frames.commit(frame), isFlushing);
+    };
   }
 
   /** The journal takes nothing any more. */
@@ -160,7 +163,8 @@ export class Durability {
   }
 
   /** A change of shape that was declared did not take place: what says so must leave the journal. */
-  failedAtHome(): void {
+  failedAtHome(image: Image): void {
+    this.context.cache.commits.stay(image);
     if (this.mode === "ordered" && !this.isBroken) this.context.checkpoint.all(() => undefined);
   }
 
@@ -171,13 +175,22 @@ export class Durability {
       this.context.transactions.forget(slot);
       done();
     };
-    if (this.isBroken || (live.commits === 0 && !this.context.journal.busy)) end();
+    live.leave();
+    if (this.isBroken && this.voiding !== "done") this.voidWaiters.push(end);
+    else if (this.isBroken || (live.commits === 0 && !this.context.journal.busy)) end();
     else this.declareOperation({ kind: "gone", image: live, offset: 0, length: 0 }, end);
   }
 
-  /** A device flush of `image` that covers all changes of its shape has succeeded. */
-  flushedAtHome(image: Image): void {
-    this.context.transactions.live(image.slot).homeIsDurable();
+  /** A device flush of `image` begins. */
+  flushingAtHome(image: Image): void {
+    this.context.transactions.live(image.slot).flushBegins();
+  }
+
+  /** It has ended. */
+  flushedAtHome(image: Image, succeeded: boolean): void {
+    const live = this.context.transactions.live(image.slot);
+    live.flushEnds(succeeded, (mark, sequence) => commitMark(sequence) === mark);
+    if (succeeded && !image.shapeUnflushed) live.homeIsDurable();
   }
 
   private voided(): void {

@@ -45,7 +45,7 @@ export interface ShapeJournal {
     done: (result: number) => void,
   ): void;
   changedAtHome(image: Image, offset: number, end: number): void;
-  failedAtHome(): void;
+  failedAtHome(image: Image): void;
 }
 
 export class Reshape {
@@ -70,7 +70,7 @@ export class Reshape {
       const outcome = yield* result((done) => context.io.truncate(image.file.buffered, size, done));
       if (outcome < 0) {
         image.endCut();
-        context.journal.failedAtHome();
+        context.journal.failedAtHome(image);
         return outcome;
       }
       context.cache.dropFrom(image, asBlock(Math.ceil(size / BLOCK_BYTES)));
@@ -97,11 +97,11 @@ export class Reshape {
       // Home may be shorter than the image: its size is what the mode is about, so it comes first.
       if (image.homeSize < image.size) {
         const grown = yield* result((done) => context.io.truncate(image.file.buffered, image.size, done));
-        if (grown < 0) return reshape.failed(grown);
+        if (grown < 0) return reshape.failed(image, grown);
         image.homeSize = image.size;
       }
       const outcome = yield* result((done) => context.io.fallocate(image.file.buffered, mode, offset, length, done));
-      if (outcome < 0) return reshape.failed(outcome);
+      if (outcome < 0) return reshape.failed(image, outcome);
       if (zeroes) reshape.discard(image, offset, end, spares);
       if (!keepsSize && end > image.size) image.setHomeAndSize(end);
       reshape.changed(image, offset, zeroes ? end : offset);
@@ -180,8 +180,8 @@ export class Reshape {
     this.context.journal.changedAtHome(image, offset, end);
   }
 
-  private failed(outcome: number): number {
-    this.context.journal.failedAtHome();
+  private failed(image: Image, outcome: number): number {
+    this.context.journal.failedAtHome(image);
     return outcome;
   }
 

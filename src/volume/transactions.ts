@@ -66,11 +66,12 @@ export class Transactions {
     const slot = this.slots.get(live)!;
     const { table } = this.context;
     const image = this.context.image(slot);
-    const hasTime = (table.flags(slot) & ImageFlag.mtime) !== 0;
+    const flags = table.flags(slot);
+    const hasTime = (flags & ImageFlag.mtime) !== 0;
     const { seconds, nanoseconds } = table.mtime(slot);
     return {
       path: this.context.path(slot),
-      size: image?.size ?? 0,
+      size: (flags & ImageFlag.cut) !== 0 ? table.cut(slot) : (image?.size ?? 0),
       mtimeSeconds: hasTime ? seconds : 0,
       mtimeNanoseconds: hasTime ? Math.floor(nanoseconds) : 0,
     };
@@ -89,7 +90,7 @@ export class Transactions {
     let count = 0;
     for (const image of images) count = cache.commits.take(image, this.frames, count);
     const lives = new Map(images.map(({ slot }) => [slot, this.live(slot)]));
-    const batch: Batch = { frames: this.frames, count, operations, sized: [...lives.values()] };
+    const batch: Batch = { frames: this.frames, count, operations };
     journal.commit(batch, (result) => {
       for (let i = 0; i < count; i++) {
         const frame = this.frames[i] as FrameNo;
@@ -108,7 +109,8 @@ export class Transactions {
     const image = isOpen ? this.context.image(slot) : undefined;
     const sequence = succeeded ? live.records.get(cache.frames.block(frame)) : undefined;
     if (sequence !== undefined) this.reconcile(frame, live, image);
-    cache.commits.end(image, frame, sequence === undefined ? 0 : commitMark(Math.abs(sequence)));
+    const mark = sequence === undefined ? HOMED : commitMark(Math.abs(sequence));
+    cache.commits.end(image, frame, succeeded ? mark : 0);
   }
 
   /**

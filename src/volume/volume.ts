@@ -114,7 +114,8 @@ export class Volume implements ImageData {
       failed: options.failed,
       changed: options.changed ?? (() => undefined),
       settled: (image) => this.space.forget(image.slot),
-      flushed: (image) => this.durability?.flushedAtHome(image),
+      flushing: (image) => this.durability?.flushingAtHome(image),
+      flushed: (image, succeeded) => this.durability?.flushedAtHome(image, succeeded),
       writing: () => this.journaling?.journal.keepLease(),
     });
     this.images = new OpenImages({
@@ -194,7 +195,7 @@ export class Volume implements ImageData {
         else volume.durability.declare(image, kind, offset, length, done);
       },
       changedAtHome: (image, offset, end) => volume.durability?.changedAtHome(image, offset, end),
-      failedAtHome: () => volume.durability?.failedAtHome(),
+      failedAtHome: (image) => volume.durability?.failedAtHome(image),
     };
   }
 

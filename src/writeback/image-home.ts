@@ -32,8 +32,9 @@ export interface HomeContext {
   changed(image: Image, difference: string): void;
   /** Nothing of `image` is dirty any more. */
   settled(image: Image): void;
-  /** The image's home file was flushed, and its shape with it. */
-  flushed(image: Image): void;
+  /** A device flush of the image's home file begins, and ends; `image.shapeUnflushed` tells whether it was one of its shape too. */
+  flushing(image: Image): void;
+  flushed(image: Image, succeeded: boolean): void;
 }
 
 interface Waiter {
@@ -138,6 +139,7 @@ export class ImageHome {
     this.context.cache.beginFlush(this.image);
     this.image.unflushed = false;
     this.image.shapeUnflushed &&= dataOnly;
+    this.context.flushing(this.image);
     this.context.io.fsync(this.image.file.buffered, dataOnly, (result) => this.endDeviceFlush(result, done));
   }
 
@@ -145,7 +147,7 @@ export class ImageHome {
     this.flushActive = false;
     this.context.counters.at[Counter.homeFlushes]! += 1;
     this.context.cache.endFlush(this.image, result === 0);
-    if (result === 0 && !this.image.shapeUnflushed) this.context.flushed(this.image);
+    this.context.flushed(this.image, result === 0);
     if (result < 0) {
       this.image.unflushed = true;
       this.image.shapeUnflushed = true;
