@@ -26,21 +26,13 @@ export interface Facts {
  *   gone       the file is about to be removed: earlier records are void. Takes place before the commit's own blocks.
  *   truncate   the size becomes `offset`, and what was beyond is gone. Takes place after the commit's blocks.
  *   zero       the range reads as zeros. Takes place after the commit's blocks.
+ *   cancel     what commit `offset` does to the image's shape did not take place
  */
-export const OPERATIONS = ["revoke", "gone", "truncate", "zero"] as const;
+export const OPERATIONS = ["revoke", "gone", "truncate", "zero", "cancel"] as const;
 export type OperationKind = (typeof OPERATIONS)[number];
 
 /** True for what changes a home file when it is replayed. */
 export const isAction = (kind: OperationKind): boolean => kind === "truncate" || kind === "zero";
-
-/** Refers to an image of the commit by its index. */
-export interface Operation {
-  readonly kind: OperationKind;
-  readonly image: number;
-  readonly offset: number;
-  /** Infinity: to the end. */
-  readonly length: number;
-}
 
 /** Reads the journal file without waiting for anything but the device: at its start, and offline. */
 export interface JournalReader {

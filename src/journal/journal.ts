@@ -15,7 +15,7 @@ import type { Clock } from "../base/clock.ts";
 import { E } from "../base/errno.ts";
 import { result, runTask, type Task } from "../base/task.ts";
 import { BLOCK_BYTES, type FrameNo, type InodeSlot, type Instant } from "../base/units.ts";
-import { type FrameTable, HOMED } from "../cache/frames.ts";
+import type { FrameTable } from "../cache/frames.ts";
 import type { Slab } from "../cache/slab.ts";
 import { Counter, type Counters } from "../stats/counters.ts";
 import type { Io } from "../sys/io.ts";
@@ -65,10 +65,8 @@ export interface JournalContext {
   acknowledged(sequence: number): void;
 }
 
-/** Sequences as a frame remembers them: 32 bits, and never a value that means something else (`cache/frames.ts`). */
-export const commitMark = (sequence: number): number => (sequence % (HOMED - 1)) + 1;
-
 interface InstantOfBatch {
+  instant: Instant;
   images: Map<InodeSlot, LiveImage>;
   facts: Map<LiveImage, Facts>;
 }
@@ -87,6 +85,8 @@ export class Journal {
   broken: number;
   /** A transaction is being written. */
   busy = false;
+  /** Sequence of the first commit of the last transaction, which has its operations. */
+  lastFirst = 0;
   /** `renew` has succeeded: transactions may come. */
   isReady = false;
   private trimming = false;
@@ -190,7 +190,8 @@ export class Journal {
     }
     const outcome = yield* result((done) => this.context.io.fsync(this.fd, true, done));
     if (outcome < 0) return this.fail(outcome);
-    this.settle(batch, parts);
+    this.lastFirst = first;
+    this.settle(batch, parts, then.instant);
     return 0;
   }
 
@@ -200,14 +201,14 @@ export class Journal {
   }
 
   /** The transaction is on stable media: into the books with it, in the order in which it takes place. */
-  private settle(batch: Batch, parts: readonly Part[]): void {
+  private settle(batch: Batch, parts: readonly Part[], instant: Instant): void {
     const { counters, ledger } = this.context;
     for (const { kind, image, offset, length } of batch.operations) {
       if (kind === "revoke") ledger.revoke(image, offset, length);
       else if (kind === "gone") ledger.revoke(image, 0, Number.POSITIVE_INFINITY);
     }
     const acts = batch.operations.some(({ kind }) => isAction(kind));
-    this.enter(parts, acts);
+    this.enter(parts, acts, instant);
     counters.at[Counter.commits]! += parts.length;
     for (const { kind, image, offset, length } of batch.operations)
       if (isAction(kind)) ledger.act(image, kind, offset, length);
@@ -215,9 +216,8 @@ export class Journal {
     this.context.acknowledged(this.next - 1);
   }
 
-  private enter(parts: readonly Part[], acts: boolean): void {
+  private enter(parts: readonly Part[], acts: boolean, instant: Instant): void {
     const { ledger } = this.context;
-    const instant = this.context.tick();
     for (const { sequence, end, checksum: own, images, blocks, sizes } of parts) {
       ledger.add(
         sequence,
@@ -241,7 +241,7 @@ export class Journal {
       if (!images.has(slot)) images.set(slot, context.imageOf(slot));
     }
     const all = new Set([...operations.map(({ image }) => image), ...images.values()]);
-    return { images, facts: new Map([...all].map((image) => [image, context.facts(image)])) };
+    return { instant: context.tick(), images, facts: new Map([...all].map((image) => [image, context.facts(image)])) };
   }
 
   /** Fills the descriptor with as many of the frames from `from` on as fit, and the iovec with where they are. */

@@ -6,9 +6,22 @@
  * revokes or replaces the record; a power cut before that would bring the older bytes back.
  */
 import { assert } from "../base/assert.ts";
-import { BLOCK_BYTES, type Instant } from "../base/units.ts";
+import { asInstant, BLOCK_BYTES, type Instant } from "../base/units.ts";
+import { HOMED, UNDERWAY } from "../cache/frames.ts";
 import { type Identity, isAction, type OperationKind } from "./contract.ts";
 import type { Commit } from "./scan.ts";
+
+/** Sequences as a frame remembers them: 32 bits, and never a value that means something else (`cache/frames.ts`). */
+export const commitMark = (sequence: number): number => (sequence % (HOMED - 1)) + 1;
+
+/** Bytes that a block had: when they were written, and which commit has them (`commitMark`). */
+export interface Version {
+  readonly stamp: Instant;
+  readonly mark: number;
+}
+
+/** How a version of a block stands to that block's record of `sequence`. */
+type Compare = (version: Version, sequence: number) => "older" | "same" | "newer";
 
 /** An image as the journal knows it: one object for as long as the ledger lives. */
 export class LiveImage {
@@ -21,11 +34,11 @@ export class LiveImage {
   private unsettled: number[] = [];
   /**
    * Blocks with a newer frame, of which home was given older bytes than that frame's and perhaps newer ones than the record's:
-   * what those bytes were (the frame's mark, see `homed`). A device flush that begins later makes them durable; one that is under
+   * what those bytes were. A device flush that begins later makes them durable; one that is under
    * way makes those durable that it covers.
    */
-  private written = new Map<number, number>();
-  private covered = new Map<number, number>();
+  private written = new Map<number, Version>();
+  private covered = new Map<number, Version>();
   /** A size that records speak of is larger than the image has become: no record and no size beyond this holds. */
   cutTo = Number.POSITIVE_INFINITY;
   /** Largest size that live commits speak of; it only grows, until none is live. */
@@ -33,8 +46,11 @@ export class LiveImage {
   /** Live commits that name the image. */
   commits = 0;
 
-  constructor(identity: Identity) {
+  private readonly compare: Compare;
+
+  constructor(identity: Identity, compare: Compare) {
     this.identity = identity;
+    this.compare = compare;
   }
 
   /** True if a flush of what is at home must void records first. */
@@ -55,8 +71,8 @@ export class LiveImage {
   }
 
   /** Home was given bytes of `block` that a newer frame has replaced; `isCovered` by the device flush that is under way. */
-  outrun(block: number, mark: number, isCovered: boolean): void {
-    if (this.records.has(block)) (isCovered ? this.covered : this.written).set(block, mark);
+  outrun(block: number, version: Version, isCovered: boolean): void {
+    if (this.records.has(block)) (isCovered ? this.covered : this.written).set(block, version);
   }
 
   /** A device flush begins. */
@@ -66,10 +82,10 @@ export class LiveImage {
   }
 
   /** It ended. If it failed, nobody knows what home has of these blocks; the newer frames are still to go there. */
-  flushEnds(succeeded: boolean, isSame: (mark: number, sequence: number) => boolean): void {
+  flushEnds(succeeded: boolean): void {
     const { covered } = this;
     this.covered = new Map();
-    if (succeeded) for (const [block, mark] of covered) this.homed(block, (sequence) => isSame(mark, sequence));
+    if (succeeded) for (const [block, version] of covered) this.homed(block, version);
   }
 
   /** The journal has newer bytes of `block` than home, or nothing any more. */
@@ -84,15 +100,18 @@ export class LiveImage {
     for (const block of this.records.keys()) this.settle(block);
   }
 
-  /** Bytes of `block` are on stable media at home: those of the live record, or newer ones. */
-  homed(block: number, isSame: (sequence: number) => boolean): void {
+  /** The bytes of `version` are on stable media at home: `block` was theirs. */
+  homed(block: number, version: Version): void {
     const sequence = this.records.get(block);
     if (sequence === undefined) return;
-    if (!isSame(Math.abs(sequence))) this.stale.add(block);
+    const relation = this.compare(version, Math.abs(sequence));
+    if (relation === "older") return;
+    if (relation === "newer") this.stale.add(block);
     this.settle(block);
   }
 
-  private settle(block: number): void {
+  /** Home has the bytes of the record of `block` on stable media, or newer ones. */
+  settle(block: number): void {
     this.records.set(block, -Math.abs(this.records.get(block)!));
   }
 
@@ -115,7 +134,7 @@ interface Entry {
   readonly shapes: boolean;
   /** The same, and they were not flushed since. */
   acts: boolean;
-  /** When it was made; blocks that it has were dirty by then. */
+  /** When its blocks were chosen. */
   instant: Instant;
 }
 
@@ -128,14 +147,25 @@ export class Ledger {
     const key = `${identity.inode}@${identity.birth}`;
     let image = this.images.get(key);
     if (image === undefined) {
-      image = new LiveImage(identity);
+      image = new LiveImage(identity, (version, sequence) => this.compare(version, sequence));
       this.images.set(key, image);
     }
     return image;
   }
 
+  /**
+   * A version that was committed is older than every record but its own. One that never was is newer than all records of
+   * blocks that were chosen before it was written; later ones have what came after it.
+   */
+  private compare({ stamp, mark }: Version, sequence: number): ReturnType<Compare> {
+    if (mark !== 0 && mark !== UNDERWAY && mark !== HOMED) return mark === commitMark(sequence) ? "same" : "older";
+    const entry = this.entries[sequence - this.entries[0]!.sequence];
+    return entry === undefined || stamp > entry.instant ? "newer" : "older";
+  }
+
   /** Takes in what a scan found. */
-  load(commits: readonly Commit[], blocksOfRing: number, instant: Instant): void {
+  load(commits: readonly Commit[], blocksOfRing: number): void {
+    const instant = asInstant(0); // frames that an earlier engine left uncommitted are newer than all that it committed
     for (const { descriptor } of commits) {
       const images = descriptor.images.map(({ identity }) => this.image(identity));
       const blocks: number[][] = images.map(() => []);

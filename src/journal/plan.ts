@@ -42,6 +42,7 @@ const isWhole = ({ low, high, sectors }: Piece): boolean => sectors === 0 && low
 /** The plan of all `commits`, by `inode@birth`. */
 export function planOf(commits: readonly Commit[]): Map<string, PlannedImage> {
   const plan = new Map<string, PlannedImage>();
+  const cancelled = cancelledIn(commits);
   for (const { descriptor, payloadAt } of commits) {
     const images = descriptor.images.map(({ identity, facts }) => imageIn(plan, identity, facts));
     for (const { kind, image, offset, length } of descriptor.operations()) {
@@ -57,6 +58,7 @@ export function planOf(commits: readonly Commit[]): Map<string, PlannedImage> {
       put(images[image]!, block, { at: payloadAt + i * BLOCK_BYTES, low, high, sectors });
     }
     for (const { kind, image, offset, length } of descriptor.operations()) {
+      if (cancelled.has(`${descriptor.header.sequence} ${keyOf(images[image]!.identity)}`)) continue;
       if (kind === "truncate") truncate(images[image]!, offset);
       else if (kind === "zero") zero(images[image]!, offset, length);
     }
@@ -64,8 +66,20 @@ export function planOf(commits: readonly Commit[]): Map<string, PlannedImage> {
   return plan;
 }
 
+const keyOf = ({ inode, birth }: Identity): string => `${inode}@${birth}`;
+
+/** Commits, each with an image, of which a later commit says that they did not change that image's shape. */
+function cancelledIn(commits: readonly Commit[]): Set<string> {
+  const cancelled = new Set<string>();
+  for (const { descriptor } of commits) {
+    for (const { kind, image, offset } of descriptor.operations())
+      if (kind === "cancel") cancelled.add(`${offset} ${keyOf(descriptor.images[image]!.identity)}`);
+  }
+  return cancelled;
+}
+
 function imageIn(plan: Map<string, PlannedImage>, identity: Identity, facts: Facts): PlannedImage {
-  const key = `${identity.inode}@${identity.birth}`;
+  const key = keyOf(identity);
   let image = plan.get(key);
   if (image === undefined) {
     image = { identity, facts, size: 0, isGone: false, actions: [], blocks: new Map() };

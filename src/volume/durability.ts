@@ -16,12 +16,12 @@
  */
 import type { Ticker } from "../base/clock.ts";
 import type { Timers } from "../base/timers.ts";
-import { asBlock, asInstant, BLOCK_BYTES, type InodeSlot } from "../base/units.ts";
+import { asBlock, asInstant, BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
 import { NONE } from "../cache/frames.ts";
 import type { Image } from "../cache/images.ts";
 import type { OperationKind } from "../journal/contract.ts";
-import { commitMark, type Journal } from "../journal/journal.ts";
-import type { LiveImage } from "../journal/ledger.ts";
+import type { Journal } from "../journal/journal.ts";
+import type { LiveImage, Version } from "../journal/ledger.ts";
 import type { Writer } from "../writeback/writer.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { Router } from "./route.ts";
@@ -67,7 +67,8 @@ interface FlushWaiter {
 
 interface Declaration {
   operation: BatchOperation;
-  done: (result: number) => void;
+  /** Gets the sequence of the commit that has it; 0: none has. */
+  done: (sequence: number) => void;
 }
 
 export class Durability {
@@ -95,12 +96,13 @@ export class Durability {
     const { cache, transactions } = context;
     cache.commits.tracks = true;
     cache.commits.holdsBack = mode === "ordered";
+    const { frames } = cache;
+    const versionOf = (frame: FrameNo): Version => ({ stamp: frames.stamp(frame), mark: frames.commit(frame) });
     cache.commits.onHomed = (image, frame) => {
-      const mark = cache.frames.commit(frame);
-      transactions.live(image.slot).homed(cache.frames.block(frame), (sequence) => commitMark(sequence) === mark);
+      transactions.live(image.slot).homed(frames.block(frame), versionOf(frame));
     };
     cache.commits.onOutrun = (image, frame, isFlushing) => {
-      transactions.live(image.slot).outrun(cache.frames.block(frame), cache.frames.commit(frame), isFlushing);
+      transactions.live(image.slot).outrun(frames.block(frame), versionOf(frame), isFlushing);
     };
   }
 
@@ -138,10 +140,20 @@ export class Durability {
     });
   }
 
-  /** The image's shape is about to change at home: `done` when it may. */
+  /** The image's shape is about to change at home: `done` when it may, with what `cancel` needs. */
   declare(image: Image, kind: OperationKind, offset: number, length: number, done: (result: number) => void): void {
     if (this.mode !== "ordered" || this.isBroken) done(0);
     else this.declareOperation({ kind, image: this.context.transactions.live(image.slot), offset, length }, done);
+  }
+
+  /** What was declared did not take place: `done` when a power cut will not make it do so. */
+  cancel(image: Image, declared: number, done: () => void): void {
+    this.context.cache.commits.stay(image);
+    if (declared === 0 || this.isBroken) done();
+    else {
+      const live = this.context.transactions.live(image.slot);
+      this.declareOperation({ kind: "cancel", image: live, offset: declared, length: 0 }, done);
+    }
   }
 
   private declareOperation(operation: BatchOperation, done: (result: number) => void): void {
@@ -160,12 +172,6 @@ export class Durability {
         if (block >= first && block < last && isOutrun(block)) live.homeIsNewer(block);
     }
     live.cut(image.size);
-  }
-
-  /** A change of shape that was declared did not take place: what says so must leave the journal. */
-  failedAtHome(image: Image): void {
-    this.context.cache.commits.stay(image);
-    if (this.mode === "ordered" && !this.isBroken) this.context.checkpoint.all(() => undefined);
   }
 
   /** The file of `image` loses its last name: `done` when its records no longer matter. */
@@ -189,7 +195,7 @@ export class Durability {
   /** It has ended. */
   flushedAtHome(image: Image, succeeded: boolean): void {
     const live = this.context.transactions.live(image.slot);
-    live.flushEnds(succeeded, (mark, sequence) => commitMark(sequence) === mark);
+    live.flushEnds(succeeded);
     if (succeeded && !image.shapeUnflushed) live.homeIsDurable();
   }
 
@@ -211,12 +217,42 @@ export class Durability {
   become(mode: DurabilityMode, done: (result: number) => void): void {
     if (mode === this.mode) done(0);
     else if (this.mode === "ordered") this.leaveOrdered(mode, done);
+    else if (mode === "ordered") this.approachOrdered(done);
     else {
       this.settleMode(mode);
-      if (mode === "volatile") done(0);
-      else if (mode === "sync") this.commitAll(done);
-      else this.beginOrdered(done);
+      if (mode === "sync") this.commitAll(done);
+      else done(0);
     }
+  }
+
+  /** The first transaction must fit into the journal: what is too much for it goes home first. */
+  private approachOrdered(done: (result: number) => void): void {
+    if (!this.isTooMuch) {
+      this.settleMode("ordered");
+      this.beginOrdered(done);
+      return;
+    }
+    const { writer, ticker } = this.context;
+    this.forEach(
+      (image, ended) => writer.flush(image, ticker.tick(), false, ended),
+      (result) => {
+        if (result < 0) done(result);
+        else this.approachOrdered(done);
+      },
+    );
+  }
+
+  /** Calls `act` for every image in use; `done` gets the first error when all have ended, or 0. */
+  private forEach(act: (image: Image, ended: (result: number) => void) => void, done: (result: number) => void): void {
+    const images = [...this.context.images()];
+    let left = images.length + 1;
+    let first = 0;
+    const ended = (result: number): void => {
+      first ||= result;
+      if (--left === 0) done(first);
+    };
+    for (const image of images) act(image, ended);
+    ended(0);
   }
 
   /**
@@ -224,22 +260,16 @@ export class Durability {
    * instant would not be one.
    */
   private beginOrdered(done: (result: number) => void): void {
-    const images = [...this.context.images()];
-    let left = images.length + 1;
-    let first = 0;
-    const ended = (result: number): void => {
-      first ||= result;
-      if (--left > 0) return;
-      if (first < 0) done(first);
-      else this.commitAll(done);
-    };
-    for (const image of images) {
+    const settle = (image: Image, ended: (result: number) => void): void => {
       this.context.writer.flush(image, NOTHING_DIRTY, false, (result) => {
         if (result < 0) ended(result);
         else this.waiters.push({ image, isHome: true, done: ended });
       });
-    }
-    ended(0);
+    };
+    this.forEach(settle, (result) => {
+      if (result < 0) done(result);
+      else this.commitAll(done);
+    });
   }
 
   /** Shape changes lie in the journal as something to do: they must not be done over what comes home past it. */
@@ -269,8 +299,12 @@ export class Durability {
 
   /** True when no further block may come before some are committed. */
   get isFull(): boolean {
+    return this.context.cache.commits.holdsBack && this.isTooMuch;
+  }
+
+  private get isTooMuch(): boolean {
     const { journal, cache } = this.context;
-    return cache.commits.holdsBack && cache.commits.uncommitted > journal.blocks * UNCOMMITTED_SHARE;
+    return cache.commits.uncommitted > journal.blocks * UNCOMMITTED_SHARE;
   }
 
   /** When `pump` has something to do without anything else happening; microseconds on the clock. */
@@ -288,10 +322,18 @@ export class Durability {
     if (this.isBroken) this.giveUp();
     if (!this.renewed) this.renew();
     checkpoint.pump();
-    if (journal.busy || !journal.isReady || this.isBroken) return;
-    if (this.commitWaiters.length > 0 || (this.mode === "ordered" && this.isDue)) this.commitEverything();
-    else if (this.waiters.length > 0) this.commitGroup();
-    else if (this.declarations.length > 0) this.commitOperations();
+    if (!journal.isReady) return;
+    // What needs no transaction ends at once, and may make more of the same: nothing else would wake the loop for it.
+    while (!journal.busy && !this.isBroken && this.begin());
+  }
+
+  /** Begins the next transaction, or ends what needs none. False if there is nothing to do now. */
+  private begin(): boolean {
+    if (this.commitWaiters.length > 0 || (this.mode === "ordered" && this.isDue)) return this.commitEverything();
+    if (this.waiters.length > 0) return this.commitGroup();
+    if (this.declarations.length === 0) return false;
+    this.transact([], this.declarations.splice(0, MOST_TOGETHER), [], () => undefined);
+    return true;
   }
 
   /** The first transaction of an engine comes after superblocks that tell it from its predecessor's. */
@@ -313,11 +355,11 @@ export class Durability {
   }
 
   /** One instant of all images. */
-  private commitEverything(): void {
+  private commitEverything(): boolean {
     const { cache, journal, checkpoint } = this.context;
     if (!journal.hasRoom(cache.commits.uncommitted)) {
       checkpoint.makeRoom();
-      return;
+      return false;
     }
     const declarations = this.declarations.splice(0, MOST_TOGETHER);
     const flushes = this.waiters.splice(0);
@@ -333,26 +375,20 @@ export class Durability {
         for (const done of waiters) this.committed(result, done);
       },
     );
+    return true;
   }
 
   /** All of it is in the journal; in `sync` what the journal cannot tell of is taken home. */
   private committed(result: number, done: (result: number) => void): void {
-    const open = [...this.context.images()].filter((image) => image.shapeUnflushed);
-    if (result < 0 || this.mode === "ordered" || open.length === 0) {
+    if (result < 0 || this.mode === "ordered") {
       done(result);
       return;
     }
-    let left = open.length;
-    let first = 0;
-    for (const image of open)
-      this.flushHome(image, false, (outcome) => {
-        first ||= outcome;
-        if (--left === 0) done(first);
-      });
+    this.forEach((image, ended) => (image.shapeUnflushed ? this.flushHome(image, false, ended) : ended(0)), done);
   }
 
   /** The flushes that wait, each the way that is cheaper for it. */
-  private commitGroup(): void {
+  private commitGroup(): boolean {
     const { router, journal, checkpoint } = this.context;
     const flushes = this.waiters.splice(0);
     const images = new Set(flushes.map(({ image }) => image));
@@ -374,13 +410,10 @@ export class Durability {
       else this.flushHome(image, true, done);
     }
     const together = flushes.filter(({ image }) => toJournal.has(image));
-    if (together.length === 0) return;
+    if (together.length === 0) return this.waiters.length < flushes.length;
     const withData = [...toJournal].filter((image) => together.some((flush) => flush.image === image && !flush.isHome));
     this.transact(withData, this.declarations.splice(0, MOST_TOGETHER), together, () => undefined);
-  }
-
-  private commitOperations(): void {
-    this.transact([], this.declarations.splice(0, MOST_TOGETHER), [], () => undefined);
+    return true;
   }
 
   /** One transaction of what is uncommitted of `images`, of what is declared, and of what the flushes must void. */
@@ -396,7 +429,8 @@ export class Durability {
     const operations = [...revokes, ...declarations.map(({ operation }) => operation)];
     const hasWork = operations.length > 0 || images.some((image) => image.uncommitted.count > 0);
     const end = (result: number): void => {
-      for (const declaration of declarations) declaration.done(0); // a journal that failed keeps nobody from going on
+      // A journal that failed keeps nobody from going on.
+      for (const declaration of declarations) declaration.done(result === 0 ? journal.lastFirst : 0);
       for (const flush of flushes) this.endFlush(flush, result);
       done(result);
     };

@@ -8,8 +8,8 @@ import type { Image } from "../cache/images.ts";
 import type { Slab } from "../cache/slab.ts";
 import type { WriteCache } from "../cache/write-cache.ts";
 import type { Identity } from "../journal/contract.ts";
-import { commitMark, Journal } from "../journal/journal.ts";
-import { Ledger } from "../journal/ledger.ts";
+import { Journal } from "../journal/journal.ts";
+import { commitMark, Ledger } from "../journal/ledger.ts";
 import type { Scan } from "../journal/scan.ts";
 import type { Superblock } from "../journal/superblock.ts";
 import type { Counters } from "../stats/counters.ts";
@@ -116,7 +116,7 @@ export class Journaling {
 
   /** Takes the live commits into the books. Before frames are restored. */
   load(): void {
-    this.ledger.load(this.found.scan.commits, this.found.superblock.blocks, this.context.ticker.tick());
+    this.ledger.load(this.found.scan.commits, this.found.superblock.blocks);
   }
 
   /** True if the journal has the bytes of a frame that an earlier engine left. */

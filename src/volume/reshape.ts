@@ -45,7 +45,8 @@ export interface ShapeJournal {
     done: (result: number) => void,
   ): void;
   changedAtHome(image: Image, offset: number, end: number): void;
-  failedAtHome(image: Image): void;
+  /** What was `declared` did not take place. */
+  cancel(image: Image, declared: number, done: () => void): void;
 }
 
 export class Reshape {
@@ -66,12 +67,11 @@ export class Reshape {
     const blockEnd = Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
     return this.alone(image, function* (reshape, spares) {
       image.beginCut(size);
-      yield* result((done) => context.journal.declare(image, "truncate", size, 0, done));
+      const declared = yield* reshape.declare(image, "truncate", size, 0);
       const outcome = yield* result((done) => context.io.truncate(image.file.buffered, size, done));
       if (outcome < 0) {
         image.endCut();
-        context.journal.failedAtHome(image);
-        return outcome;
+        return yield* reshape.failed(image, [declared], outcome);
       }
       context.cache.dropFrom(image, asBlock(Math.ceil(size / BLOCK_BYTES)));
       reshape.zeroWithin(image, size, blockEnd, spares);
@@ -91,17 +91,18 @@ export class Reshape {
     const keepsSize = (mode & FALLOC.KEEP_SIZE) !== 0;
     return this.alone(image, function* (reshape, spares) {
       const end = offset + length;
-      if (zeroes) yield* result((done) => context.journal.declare(image, "zero", offset, length, done));
+      const declared: number[] = [];
+      if (zeroes) declared.push(yield* reshape.declare(image, "zero", offset, length));
       const size = keepsSize ? image.size : Math.max(image.size, end);
-      if (image.homeSize < size) yield* result((done) => context.journal.declare(image, "truncate", size, 0, done));
+      if (image.homeSize < size) declared.push(yield* reshape.declare(image, "truncate", size, 0));
       // Home may be shorter than the image: its size is what the mode is about, so it comes first.
       if (image.homeSize < image.size) {
         const grown = yield* result((done) => context.io.truncate(image.file.buffered, image.size, done));
-        if (grown < 0) return reshape.failed(image, grown);
+        if (grown < 0) return yield* reshape.failed(image, declared, grown);
         image.homeSize = image.size;
       }
       const outcome = yield* result((done) => context.io.fallocate(image.file.buffered, mode, offset, length, done));
-      if (outcome < 0) return reshape.failed(image, outcome);
+      if (outcome < 0) return yield* reshape.failed(image, declared, outcome);
       if (zeroes) reshape.discard(image, offset, end, spares);
       if (!keepsSize && end > image.size) image.setHomeAndSize(end);
       reshape.changed(image, offset, zeroes ? end : offset);
@@ -180,8 +181,12 @@ export class Reshape {
     this.context.journal.changedAtHome(image, offset, end);
   }
 
-  private failed(image: Image, outcome: number): number {
-    this.context.journal.failedAtHome(image);
+  private *declare(image: Image, kind: "truncate" | "zero", offset: number, length: number): Task<number> {
+    return yield* result((done) => this.context.journal.declare(image, kind, offset, length, done));
+  }
+
+  private *failed(image: Image, declared: readonly number[], outcome: number): Task<number> {
+    for (const one of declared) yield* event((done) => this.context.journal.cancel(image, one, done));
     return outcome;
   }
 

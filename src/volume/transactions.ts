@@ -8,8 +8,8 @@ import { ImageFlag, type ImageTable } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
 import type { WriteCache } from "../cache/write-cache.ts";
 import type { Facts, Identity } from "../journal/contract.ts";
-import { type Batch, commitMark, type Journal } from "../journal/journal.ts";
-import type { Ledger, LiveImage } from "../journal/ledger.ts";
+import type { Batch, Journal } from "../journal/journal.ts";
+import { commitMark, type Ledger, type LiveImage } from "../journal/ledger.ts";
 
 /** Most operations of one transaction: its descriptor holds them beside as many images. */
 const OPERATIONS_MAX = 400;
@@ -123,7 +123,7 @@ export class Transactions {
     const { frames } = cache;
     const block = frames.block(frame);
     if (frames.commit(frame) === HOMED) {
-      live.homed(block, () => true);
+      live.settle(block);
     } else if (image === undefined) {
       live.homeIsNewer(block);
       live.homeIsDurable(); // a file that is closed was flushed

@@ -195,7 +195,10 @@ export class Volume implements ImageData {
         else volume.durability.declare(image, kind, offset, length, done);
       },
       changedAtHome: (image, offset, end) => volume.durability?.changedAtHome(image, offset, end),
-      failedAtHome: (image) => volume.durability?.failedAtHome(image),
+      cancel(image, declared, done) {
+        if (volume.durability === undefined) done();
+        else volume.durability.cancel(image, declared, done);
+      },
     };
   }
 
