@@ -24,7 +24,7 @@ export class Commits {
   tracks = false;
   /** Only committed frames may go home: the policy hears of a frame when it is. */
   holdsBack = false;
-  /** Told of each frame that is durable at home, before it is freed, unless its commit is underway. */
+  /** Told of each frame that is durable at home, before it is freed. */
   onHomed: (image: Image, frame: FrameNo) => void = () => undefined;
   /** Told of each frame that was written home and has been replaced before a device flush vouched for it; `isFlushing`: one is under way that will. */
   onOutrun: (image: Image, frame: FrameNo, isFlushing: boolean) => void = () => undefined;
@@ -112,7 +112,7 @@ export class Commits {
 
   /** `frame` is durable at home. */
   homed(image: Image, frame: FrameNo): void {
+    this.onHomed(image, frame); // a commit that is underway is not on stable media: home is newer than an earlier one's record
     if (this.frames.commit(frame) === UNDERWAY) this.frames.setCommit(frame, HOMED);
-    else this.onHomed(image, frame);
   }
 }

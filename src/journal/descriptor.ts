@@ -8,7 +8,8 @@
  *   80 u32 records, one block behind the descriptor for each        84 u32 crc32 of those blocks
  *   88 u32 images                    92 u32 operations              96 u32 bytes in use
  *   100 images      u64 inode, f64 birth, f64 size, f64 mtime seconds, u32 nanoseconds, u32 path bytes, path
- *   then records    f64 block, u16 image, u16 low, u16 high, u8 sectors, u8 0: valid bytes as in `cache/frames.ts`
+ *   then records    f64 block, u16 image, u16 low, u16 high, u8 sectors (valid bytes as in `cache/frames.ts`), u8 1: what
+ *                                  earlier commits have of the block is void, home has the rest of it
  *   then operations u32 kind, u32 image, f64 offset, f64 length
  *
  * Position, sequence and journal are under the checksum: a commit in another place or of another turn does not pass. The
@@ -51,6 +52,8 @@ export interface CommitRecord {
   low: number;
   high: number;
   sectors: number;
+  /** Earlier records of the block are void. */
+  isAnew: boolean;
 }
 
 export interface CommitImage {
@@ -112,14 +115,15 @@ export class DescriptorBuilder {
     return this.images++;
   }
 
-  record(image: number, block: number, low: number, high: number, sectors: number): void {
+  record(image: number, { block, low, high, sectors, isAnew }: Omit<CommitRecord, "image">): void {
     const at = this.records++ * RECORD_BYTES;
     const { recordBytes } = this;
     recordBytes.writeDoubleLE(block, at);
     recordBytes.writeUInt16LE(image, at + 8);
     recordBytes.writeUInt16LE(low, at + 10);
     recordBytes.writeUInt16LE(high, at + 12);
-    recordBytes.writeUInt16LE(sectors, at + 14);
+    recordBytes.writeUInt8(sectors, at + 14);
+    recordBytes.writeUInt8(isAnew ? 1 : 0, at + 15);
   }
 
   operation(kind: OperationKind, image: number, offset: number, length: number): void {
@@ -232,6 +236,7 @@ export class Descriptor {
       low: bytes.readUInt16LE(at + 10),
       high: bytes.readUInt16LE(at + 12),
       sectors: bytes.readUInt8(at + 14),
+      isAnew: bytes.readUInt8(at + 15) === 1,
     };
   }
 

@@ -271,10 +271,13 @@ export class Journal {
     }
     for (let at = from; at < batch.count && builder.hasRoom; at++) {
       const frame = batch.frames[at] as FrameNo;
-      const index = indexOf(instant.images.get(frames.image(frame))!);
+      const live = instant.images.get(frames.image(frame))!;
+      const index = indexOf(live);
+      const block = frames.block(frame);
+      const [low, high, sectors] = [frames.low(frame), frames.high(frame), frames.sectors(frame)];
       this.addPayload(frame);
-      builder.record(index, frames.block(frame), frames.low(frame), frames.high(frame), frames.sectors(frame));
-      blocks[index]!.push(frames.block(frame));
+      builder.record(index, { block, low, high, sectors, isAnew: live.isOutdated(block) });
+      blocks[index]!.push(block);
     }
     return { sequence: this.next, images, sizes, blocks, end: 0, checksum: 0 };
   }

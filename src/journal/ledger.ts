@@ -28,10 +28,12 @@ export class LiveImage {
   readonly identity: Identity;
   /** Sequence of the newest live record of each block; negative once home has its bytes, or newer ones, on stable media. */
   readonly records = new Map<number, number>();
-  /** Blocks of `records` whose bytes at home are newer. */
+  /** Blocks of `records` whose bytes on stable media at home are newer. */
   readonly stale = new Set<number>();
-  /** Of those, the ones of which home's bytes are not yet on stable media. */
-  private unsettled: number[] = [];
+  /** The same, but home's bytes are not yet on stable media: its next device flush makes them so. */
+  private unsettled = new Set<number>();
+  /** Blocks with a frame of an earlier engine that is newer than the record, of which home may have the rest newer too. */
+  readonly mixed = new Set<number>();
   /**
    * Blocks with a newer frame, of which home was given older bytes than that frame's and perhaps newer ones than the record's:
    * what those bytes were. A device flush that begins later makes them durable; one that is under
@@ -39,8 +41,10 @@ export class LiveImage {
    */
   private written = new Map<number, Version>();
   private covered = new Map<number, Version>();
-  /** A size that records speak of is larger than the image has become: no record and no size beyond this holds. */
-  cutTo = Number.POSITIVE_INFINITY;
+  /** Records may speak of a size that the image no longer has: on stable media at home it has become this long, at the least. */
+  voidFrom = Number.POSITIVE_INFINITY;
+  /** The same, but not yet on stable media. */
+  private cutTo = Number.POSITIVE_INFINITY;
   /** Largest size that live commits speak of; it only grows, until none is live. */
   claimed = 0;
   /** Live commits that name the image. */
@@ -53,21 +57,30 @@ export class LiveImage {
     this.compare = compare;
   }
 
+  /** True if a new record of `block` is to say that earlier ones are void. */
+  isOutdated(block: number): boolean {
+    return this.stale.has(block) || this.mixed.has(block);
+  }
+
   /** True if a flush of what is at home must void records first. */
   get needsRevoking(): boolean {
-    return this.stale.size > 0 || this.cutTo < this.claimed;
+    return this.stale.size > 0 || this.voidFrom < this.claimed;
   }
 
   /** Home has newer bytes of `block`, which its next device flush will make durable, and no frame has. */
   homeIsNewer(block: number): void {
-    if (!this.records.has(block)) return;
-    this.stale.add(block);
-    this.unsettled.push(block);
+    if (this.records.has(block)) this.unsettled.add(block);
   }
 
   /** A device flush of the home file has succeeded, and nothing changed its shape meanwhile. */
   homeIsDurable(): void {
-    for (const block of this.unsettled.splice(0)) if (this.stale.has(block)) this.settle(block);
+    for (const block of this.unsettled) {
+      this.stale.add(block);
+      this.settle(block);
+    }
+    this.unsettled = new Set();
+    this.voidFrom = Math.min(this.voidFrom, this.cutTo);
+    this.cutTo = Number.POSITIVE_INFINITY;
   }
 
   /** Home was given bytes of `block` that a newer frame has replaced; `isCovered` by the device flush that is under way. */
@@ -91,6 +104,8 @@ export class LiveImage {
   /** The journal has newer bytes of `block` than home, or nothing any more. */
   catchUp(block: number): void {
     this.stale.delete(block);
+    this.unsettled.delete(block);
+    this.mixed.delete(block);
     this.written.delete(block);
     this.covered.delete(block);
   }
@@ -115,9 +130,11 @@ export class LiveImage {
     this.records.set(block, -Math.abs(this.records.get(block)!));
   }
 
-  /** The image became `size` long at home. */
-  cut(size: number): void {
-    if (size < this.claimed) this.cutTo = Math.min(this.cutTo, size);
+  /** The image became `size` long at home. True if records speak of more, and its next device flush must be one of its shape. */
+  cut(size: number): boolean {
+    if (size >= this.claimed) return false;
+    this.cutTo = Math.min(this.cutTo, size);
+    return true;
   }
 }
 
@@ -225,7 +242,7 @@ export class Ledger {
     if (length === Number.POSITIVE_INFINITY) {
       for (const block of Array.from(image.records.keys())) if (block >= first) this.void(image, block);
       image.claimed = Math.min(image.claimed, offset);
-      if (image.cutTo >= offset) image.cutTo = Number.POSITIVE_INFINITY;
+      if (image.voidFrom >= offset) image.voidFrom = Number.POSITIVE_INFINITY;
       return;
     }
     for (let block = first; (block + 1) * BLOCK_BYTES <= offset + length; block++) this.void(image, block);
@@ -308,6 +325,6 @@ export class Ledger {
   private forget(image: LiveImage): void {
     assert(image.records.size === 0, "an image that no live commit names has no live record");
     image.claimed = 0;
-    image.cutTo = Number.POSITIVE_INFINITY;
+    image.voidFrom = Number.POSITIVE_INFINITY;
   }
 }

@@ -54,7 +54,8 @@ export function planOf(commits: readonly Commit[]): Map<string, PlannedImage> {
       images[i]!.size = Math.max(images[i]!.size, facts.size);
     });
     for (let i = 0; i < descriptor.records; i++) {
-      const { image, block, low, high, sectors } = descriptor.record(i);
+      const { image, block, low, high, sectors, isAnew } = descriptor.record(i);
+      if (isAnew) images[image]!.blocks.delete(block);
       put(images[image]!, block, { at: payloadAt + i * BLOCK_BYTES, low, high, sectors });
     }
     for (const { kind, image, offset, length } of descriptor.operations()) {

@@ -424,8 +424,8 @@ export class Durability {
     done: (result: number) => void,
   ): void {
     const { journal, transactions } = this.context;
-    const lives = [...new Set(flushes.map(({ image }) => transactions.live(image.slot)))];
-    const revokes = lives.slice(0, MOST_TOGETHER).flatMap((live) => transactions.revokes(live));
+    const flushed = [...new Set(flushes.map(({ image }) => image))].slice(0, MOST_TOGETHER);
+    const revokes = flushed.flatMap((image) => transactions.revokes(transactions.live(image.slot)));
     const operations = [...revokes, ...declarations.map(({ operation }) => operation)];
     const hasWork = operations.length > 0 || images.some((image) => image.uncommitted.count > 0);
     const end = (result: number): void => {
@@ -440,7 +440,7 @@ export class Durability {
 
   private endFlush({ image, isHome, done }: FlushWaiter, result: number): void {
     const live: LiveImage = this.context.transactions.live(image.slot);
-    if (result === 0 && live.needsRevoking && !image.shapeUnflushed) this.waiters.push({ image, isHome: true, done });
+    if (result === 0 && live.needsRevoking) this.waiters.push({ image, isHome: true, done });
     else if (result === 0) done(0);
     else if (isHome) this.voidWaiters.push(done);
     else this.flushHome(image, true, done);

@@ -1,8 +1,8 @@
 /** Puts together what keeps a volume's promises (`durability.ts`), around a journal that is open and scanned. */
 import type { Clock, Ticker } from "../base/clock.ts";
 import type { Timers } from "../base/timers.ts";
-import type { FrameNo, InodeSlot } from "../base/units.ts";
-import type { FrameTable } from "../cache/frames.ts";
+import { asBlock, type FrameNo, type InodeSlot } from "../base/units.ts";
+import { type FrameTable, NONE } from "../cache/frames.ts";
 import type { ImageTable } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
 import type { Slab } from "../cache/slab.ts";
@@ -128,15 +128,17 @@ export class Journaling {
 
   /**
    * After frames were restored; `slots`: the inode records in use. A live record whose block has no frame was home, or was
-   * dropped, when the earlier engine died: home has those bytes, or newer ones.
+   * dropped, when the earlier engine died: home has those bytes, or newer ones. If it has a frame that is newer, home may
+   * have the rest of the block newer too.
    */
   reconcile(slots: Iterable<InodeSlot>): void {
     for (const slot of slots) this.transactions.live(slot);
     for (const live of this.ledger.liveImages()) {
       const slot = this.transactions.slotOf(live);
       for (const block of Array.from(live.records.keys())) {
-        if (slot !== undefined && this.context.cache.find(slot, block as never) >= 0) continue;
-        live.homeIsNewer(block);
+        const frame = slot === undefined ? NONE : this.context.cache.find(slot, asBlock(block));
+        if (frame === NONE) live.homeIsNewer(block);
+        else if (!this.isCommitted(frame)) live.mixed.add(block);
       }
       if (slot === undefined) live.homeIsDurable(); // a file that is closed was flushed
     }

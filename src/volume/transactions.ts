@@ -137,14 +137,14 @@ export class Transactions {
   private recut(live: LiveImage): void {
     const slot = this.slots.get(live);
     const image = slot === undefined ? undefined : this.context.image(slot);
-    if (image !== undefined) live.cut(image.size);
+    if (image !== undefined && live.cut(image.size)) image.shapeUnflushed = true;
   }
 
-  /** What voids records of `image` that home has outrun, as much of it as fits one transaction. */
+  /** What voids records of `image` that home has outrun, as much of it as fits one transaction. Frames of the same see to theirs. */
   revokes(image: LiveImage): BatchOperation[] {
     const operations: BatchOperation[] = [];
-    if (image.cutTo < image.claimed)
-      operations.push({ kind: "revoke", image, offset: image.cutTo, length: Number.POSITIVE_INFINITY });
+    if (image.voidFrom < image.claimed)
+      operations.push({ kind: "revoke", image, offset: image.voidFrom, length: Number.POSITIVE_INFINITY });
     const blocks = Float64Array.from(image.stale).sort();
     for (let i = 0; i < blocks.length && operations.length < OPERATIONS_MAX / IMAGES_MAX; ) {
       let count = 1;

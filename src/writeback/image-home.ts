@@ -84,7 +84,7 @@ export class ImageHome {
 
   /** The newest instant that a waiting flush covers, or 0. */
   get wantedSince(): number {
-    return this.waiters.at(-1)?.since ?? 0;
+    return this.waiters.reduce((newest, { since }) => Math.max(newest, since), 0);
   }
 
   /** True while a flush waits for blocks that are still dirty. */
@@ -105,9 +105,9 @@ export class ImageHome {
   /** Something went home: begins the device flush that waiters are ready for. */
   advance(): void {
     if (this.flushActive || this.image.gated) return;
-    const ready = this.waiters.findLastIndex((waiter) => this.isHome(waiter.since)) + 1;
-    if (ready === 0) return;
-    const group = this.waiters.splice(0, ready);
+    const group = this.waiters.filter((waiter) => this.isHome(waiter.since));
+    if (group.length === 0) return;
+    this.waiters = this.waiters.filter((waiter) => !group.includes(waiter));
     const dataOnly = group.every((waiter) => waiter.dataOnly);
     if (dataOnly && !this.image.unflushed && this.image.homeSize >= this.image.size) {
       for (const waiter of group) waiter.done(0);

@@ -7,7 +7,18 @@ import type { Volume } from "../../src/volume/volume.ts";
 import { SimFile, type SimHome } from "./home.ts";
 import { KINDS, type Kind, type Plan } from "./plan.ts";
 import { Random } from "./random.ts";
-import { Allocate, Copy, checkSeek, Flush, Read, type Request, SimImage, Truncate, Write } from "./requests.ts";
+import {
+  Allocate,
+  Copy,
+  checkSeek,
+  Flush,
+  type FlushPromise,
+  Read,
+  type Request,
+  SimImage,
+  Truncate,
+  Write,
+} from "./requests.ts";
 import type { World } from "./world.ts";
 
 /** Bytes that no two writes share by chance; none is 0 or the poison of freed frames. */
@@ -26,8 +37,8 @@ export interface GuestContext {
   /** Requests that were sent and not yet answered. */
   readonly open: ReadonlySet<Request>;
   volume(): Volume;
-  /** What a flush that is asked for now is told when it is answered; undefined: it promises nothing. */
-  promised(): ((image: SimImage) => void) | undefined;
+  /** What a flush that is asked for now promises. */
+  promised(): FlushPromise;
   /** Changes the durability mode. */
   become(mode: DurabilityMode): void;
   /** Sends a request. */

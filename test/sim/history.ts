@@ -10,7 +10,7 @@ import { SimHome } from "./home.ts";
 import { ceased, type Plan, planOf } from "./plan.ts";
 import { Promises } from "./promises.ts";
 import { Random } from "./random.ts";
-import { Change, Copy, Read, type Request, type SimImage } from "./requests.ts";
+import { Change, Copy, type FlushPromise, Read, type Request, type SimImage } from "./requests.ts";
 import { Killed } from "./sim-io.ts";
 import { must, World } from "./world.ts";
 
@@ -74,7 +74,7 @@ export class History implements GuestContext {
     return engine;
   }
 
-  promised(): ((image: SimImage) => void) | undefined {
+  promised(): FlushPromise {
     return this.promises.promised();
   }
 

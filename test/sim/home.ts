@@ -25,6 +25,8 @@ export class SimFile {
   mtime = { seconds: 0, nanoseconds: 0 };
   /** The last change of each dirty sector. */
   readonly dirty = new Map<number, Change>();
+  /** Dirty sectors that a change of shape was among the changes of: a failed fsync does not undo that one. */
+  private readonly shaped = new Set<number>();
   /** Dirty sectors that an fsync must cover whatever the last change is: one before it had ended. */
   private readonly due = new Set<number>();
   /** Changes of the size that no flush has covered. */
@@ -98,6 +100,7 @@ export class SimFile {
     for (let sector = Math.floor(low / SECTOR_BYTES); sector * SECTOR_BYTES < high; sector++) {
       if (this.dirty.get(sector)?.ended === true) this.due.add(sector);
       this.dirty.set(sector, change);
+      if (change.isShape) this.shaped.add(sector);
     }
   }
 
@@ -130,6 +133,7 @@ export class SimFile {
 
   private clean(sector: number): boolean {
     this.due.delete(sector);
+    this.shaped.delete(sector);
     return this.dirty.delete(sector);
   }
 
@@ -141,8 +145,8 @@ export class SimFile {
   /** An fsync fails: some dirty sectors reach the device, some are given up, some of those even vanish from memory. */
   loseSome(): void {
     const { random } = this.world;
-    for (const [sector, change] of Array.from(this.dirty)) {
-      if (change.isShape) continue;
+    for (const sector of Array.from(this.dirty.keys())) {
+      if (this.shaped.has(sector)) continue;
       const fate = random.below(4);
       if (fate === 0) this.persist(sector);
       if (fate === 1 || fate === 2) this.clean(sector);

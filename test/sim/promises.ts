@@ -12,7 +12,7 @@ import type { SimHome } from "./home.ts";
 import { type Recovered, SimJournal } from "./journal.ts";
 import { checkBytes, possibleSizes, type View } from "./oracle.ts";
 import type { Plan } from "./plan.ts";
-import type { SimImage } from "./requests.ts";
+import type { FlushPromise, SimImage } from "./requests.ts";
 import { must, type World } from "./world.ts";
 
 /** Share of the answered flushes after which it is looked what a power cut would leave. */
@@ -43,6 +43,8 @@ export class Promises {
   private readonly plan: Plan;
   private readonly images: () => SimImage[];
   private changing = false;
+  /** Changes of mode begun and ended. */
+  private changes = 0;
   /** When each change was answered. */
   private readonly answeredAtUs: number[] = [];
   private volume: Volume | undefined;
@@ -91,10 +93,14 @@ export class Promises {
     this.answeredAtUs.push(this.world.nowUs());
   }
 
-  promised(): ((image: SimImage) => void) | undefined {
-    if (this.mode !== "sync" || this.changing) return undefined;
-    return (image) => {
-      if (this.world.random.chance(LOOKS)) this.lookAhead(image);
+  promised(): FlushPromise {
+    const { changes } = this;
+    const isSync = this.mode === "sync" && !this.changing;
+    return {
+      holds: () => isSync && changes === this.changes, // one that is sent again after a change is as the new mode has it
+      kept: (image) => {
+        if (this.world.random.chance(LOOKS)) this.lookAhead(image);
+      },
     };
   }
 
@@ -104,10 +110,12 @@ export class Promises {
       return;
     }
     this.changing = true;
+    this.changes++;
     const views = this.images().map((image) => ({ image, view: image.oracle.lookAtAll() }));
     if (this.mode === "ordered") this.base = undefined;
     volume.setDurability(mode, (result) => {
       this.changing = false;
+      this.changes++;
       this.world.note(() => `    became ${mode}: ${result}`);
       if (result === 0) {
         this.mode = mode;

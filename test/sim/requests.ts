@@ -240,17 +240,24 @@ export class Read extends Request {
   override again(): void {}
 }
 
+export interface FlushPromise {
+  /** True if the flush promises what the image was when it was asked for. */
+  holds(): boolean;
+  /** It was answered with success, and so it does. */
+  kept(image: SimImage): void;
+}
+
 export class Flush extends Request {
   readonly what: string;
   private readonly dataOnly: boolean;
   private view;
   private readonly issuedAt: number;
-  /** Undefined: it promises nothing. Else told when it was answered with success. */
-  private readonly kept: ((image: SimImage) => void) | undefined;
+  /** What its success promises. */
+  private readonly promise: FlushPromise;
 
-  constructor(image: SimImage, dataOnly: boolean, issuedAt: number, kept: Flush["kept"]) {
+  constructor(image: SimImage, dataOnly: boolean, issuedAt: number, promise: FlushPromise) {
     super(image);
-    this.kept = kept;
+    this.promise = promise;
     this.what = `flush ${image.slot}${dataOnly ? "" : " and metadata"}`;
     this.dataOnly = dataOnly;
     this.issuedAt = issuedAt;
@@ -263,12 +270,12 @@ export class Flush extends Request {
 
   override answer(result: number): void {
     const { oracle, vow } = this.image;
-    if (result < 0 || this.kept === undefined) {
+    if (result < 0 || !this.promise.holds()) {
       oracle.forget(this.view);
       return;
     }
     vow.keep(oracle, this.view, this.issuedAt);
-    this.kept(this.image);
+    this.promise.kept(this.image);
   }
 
   override again(): void {}
