@@ -131,13 +131,22 @@ export class Durability {
 
   /** Takes the image home and flushes its device, whatever the mode. */
   flushHome(image: Image, dataOnly: boolean, done: (result: number) => void): void {
-    const { writer, ticker, transactions } = this.context;
-    writer.flush(image, ticker.tick(), dataOnly && !image.shapeUnflushed, (result) => {
-      if (result < 0) done(result);
-      else if (this.isBroken && this.voiding !== "done") this.voidWaiters.push(done);
+    const { writer, ticker } = this.context;
+    writer.flush(image, ticker.tick(), dataOnly && !image.shapeUnflushed, (result) => this.flushedHome(image, result, done));
+  }
+
+  /** If its shape was changed meanwhile, that may have taken bytes that the flush is for: then it must be durable too. */
+  private flushedHome(image: Image, result: number, done: (result: number) => void): void {
+    const { writer, transactions } = this.context;
+    const isClosed = this.context.image(image.slot) !== image;
+    if (result < 0 || isClosed) done(result);
+    else if (image.shapeUnflushed) {
+      writer.flush(image, NOTHING_DIRTY, false, (outcome) => this.flushedHome(image, outcome, done));
+    } else {
+      if (this.isBroken && this.voiding !== "done") this.voidWaiters.push(done);
       else if (!transactions.live(image.slot).needsRevoking) done(0);
       else this.waiters.push({ image, isHome: true, done });
-    });
+    }
   }
 
   /** The image's shape is about to change at home: `done` when it may, with what `cancel` needs. */
