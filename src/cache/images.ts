@@ -20,8 +20,9 @@ export class Image {
   homeWrites = 0;
   /** Home bytes may be in the device's cache only: a flush must reach it. What came before this opening is not known. */
   unflushed = true;
-  /** The same of its size, holes and name, and of what was copied within it. */
-  shapeUnflushed = true;
+  /** Changes of its size, holes, name and attributes, and copies within it: how many, and how many a device flush has covered. */
+  shapeChanges = 1;
+  shapeDurable = 0;
   /** Frames that the journal may not have yet: among them all of which it has nothing, each perhaps more than once. */
   readonly uncommitted = new FrameQueue();
   /** Bytes of the backing file; at most `size`. */
@@ -47,6 +48,11 @@ export class Image {
     this.homeSize = file.size;
     this.reach = this.homeSize;
     this.sizeNow = table.flags(slot) & ImageFlag.size ? table.size(slot) : this.homeSize;
+  }
+
+  /** True while a change of shape is not on stable media. */
+  get shapeUnflushed(): boolean {
+    return this.shapeDurable < this.shapeChanges;
   }
 
   /** Bytes of the image as its users see it. */

@@ -132,7 +132,9 @@ export class Durability {
   /** Takes the image home and flushes its device, whatever the mode. */
   flushHome(image: Image, dataOnly: boolean, done: (result: number) => void): void {
     const { writer, ticker } = this.context;
-    writer.flush(image, ticker.tick(), dataOnly && !image.shapeUnflushed, (result) => this.flushedHome(image, result, done));
+    writer.flush(image, ticker.tick(), dataOnly && !image.shapeUnflushed, (result) =>
+      this.flushedHome(image, result, done),
+    );
   }
 
   /** If its shape was changed meanwhile, that may have taken bytes that the flush is for: then it must be durable too. */

@@ -177,7 +177,7 @@ export class Reshape {
   /** Home has changed in [offset, end), and perhaps in size. */
   private changed(image: Image, offset: number, end: number): void {
     image.unflushed = true;
-    image.shapeUnflushed = true;
+    image.shapeChanges++;
     this.context.journal.changedAtHome(image, offset, end);
   }
 

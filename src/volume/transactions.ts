@@ -129,7 +129,7 @@ export class Transactions {
       live.homeIsDurable(); // a file that is closed was flushed
     } else if (frames.state(frame) === FrameState.doomed && cache.find(image.slot, block) === NONE) {
       live.homeIsNewer(block);
-      image.shapeUnflushed = true;
+      image.shapeChanges++;
     }
   }
 
@@ -137,7 +137,7 @@ export class Transactions {
   private recut(live: LiveImage): void {
     const slot = this.slots.get(live);
     const image = slot === undefined ? undefined : this.context.image(slot);
-    if (image !== undefined && live.cut(image.size)) image.shapeUnflushed = true;
+    if (image !== undefined && live.cut(image.size)) image.shapeChanges++;
   }
 
   /** What voids records of `image` that home has outrun, as much of it as fits one transaction. Frames of the same see to theirs. */

@@ -138,9 +138,13 @@ export class ImageHome {
   private startDeviceFlush(dataOnly: boolean, done: (result: number) => void): void {
     this.context.cache.beginFlush(this.image);
     this.image.unflushed = false;
-    this.image.shapeUnflushed &&= dataOnly;
+    const { shapeChanges, shapeDurable } = this.image;
+    const covers = dataOnly ? shapeDurable : shapeChanges;
     this.context.flushing(this.image);
-    this.context.io.fsync(this.image.file.buffered, dataOnly, (result) => this.endDeviceFlush(result, done));
+    this.context.io.fsync(this.image.file.buffered, dataOnly, (result) => {
+      if (result === 0) this.image.shapeDurable = covers;
+      this.endDeviceFlush(result, done);
+    });
   }
 
   private endDeviceFlush(result: number, done: (result: number) => void): void {
@@ -150,7 +154,6 @@ export class ImageHome {
     this.context.flushed(this.image, result === 0);
     if (result < 0) {
       this.image.unflushed = true;
-      this.image.shapeUnflushed = true;
       this.failedFlushes++;
       this.fail("flush", result);
     } else if (this.image.dirty.count === 0) {
