@@ -29,11 +29,13 @@ import { renderJson } from "../stats/json.ts";
 import { renderPrometheus } from "../stats/prometheus.ts";
 import { renderText } from "../stats/text.ts";
 import { chooseIo } from "../sys/choose-io.ts";
+import { S } from "../sys/constants.ts";
 import type { Io } from "../sys/io.ts";
 import { Volume } from "../volume/volume.ts";
 import { controlCommands } from "./commands.ts";
 import { type EngineConfig, EngineFd } from "./config.ts";
 import { Figures } from "./figures.ts";
+import { openJournal } from "./journal.ts";
 import { KeeperLink } from "./keeper-link.ts";
 import { pathOf } from "./paths.ts";
 import { awaitPredecessor } from "./predecessor.ts";
@@ -89,6 +91,7 @@ export class Engine {
       isKnown: (slot, generation) => this.inodes.known(slot, generation),
       crashed: (error, request) => this.crashed(error, request),
     });
+    const memory = this.slab.memory();
     this.volume = new Volume({
       slab: this.slab,
       counters: this.counters,
@@ -98,14 +101,15 @@ export class Engine {
       home: new HomeDirectory(EngineFd.backing, (slot, flags) => this.inodes.openHome(slot, flags)),
       dirtyLimit: config.settings.dirtyLimit,
       cache: config.cache,
+      journal: openJournal({ config, inodes: this.inodes, memory, log }),
       failed: (image, what, result) => this.homeFailed(image.slot, what, result),
       changed: (image, difference) => this.homeChanged(image.slot, difference),
     });
     this.inodes.attach(this.volume);
-    const memory = new Memory(this.slab.memory());
-    this.takeOver(memory);
-    this.settings = new Settings(config.settings, this.slab.memory(), config.start > 0, this.volume, log);
-    const fs = new Namespace(this.namespaceOptions(memory));
+    const operations = new Memory(memory);
+    this.takeOver(operations);
+    this.settings = new Settings(config.settings, memory, config.start > 0, this.volume, log);
+    const fs = new Namespace(this.namespaceOptions(operations));
     this.session.attach(this.volume, (slot) => killPrivileges(fs, slot), this.handlers(fs));
     this.count();
   }
@@ -181,6 +185,7 @@ export class Engine {
       const gone = anew && config.force ? takeAsTheyAre(this.inodes, this.log) : undefined;
       const { blocks, lost } = this.volume.restore(
         (slot) => this.inodes.records.used(slot) && gone?.has(slot) !== true,
+        this.imageSlots(),
       );
       examine(this.inodes, this.volume, lost, { config, log: this.log, anew });
       this.inodes.each((slot) => this.volume.endCut(slot));
@@ -193,6 +198,12 @@ export class Engine {
       this.inodes.begin();
       restore();
     }
+  }
+
+  private *imageSlots(): Generator<InodeSlot> {
+    const slots: InodeSlot[] = [];
+    this.inodes.each((slot) => slots.push(slot));
+    for (const slot of slots) if ((this.inodes.records.mode(slot) & S.IFMT) === S.IFREG) yield slot;
   }
 
   private count(): void {
@@ -307,8 +318,14 @@ export class Engine {
     this.log.info({ blocks: this.volume.cache.blocks }, "unmounted; taking everything home");
     this.inodes.forgetAll();
     this.volume.drain.forGood(() => {
-      this.inodes.close();
-      this.finished = true;
+      const { journaling } = this.volume;
+      if (journaling === undefined) this.end();
+      else journaling.checkpoint.all(() => this.end()); // a journal that has failed holds nothing that is not home
     });
+  }
+
+  private end(): void {
+    this.inodes.close();
+    this.finished = true;
   }
 }

@@ -13,12 +13,13 @@ export interface Directories {
 
 /**
  * Resolves and checks both directories; a dead mount of ours on either is detached first. `slab` says where the slab of a
- * backing directory would lie, `logFile` may be empty. Throws a `Failure`.
+ * backing directory would lie, `logFile` and `journal` may be empty. Throws a `Failure`.
  */
 export function checkDirectories(
   backing: string,
   mountpoint: string,
   logFile: string,
+  journal: string,
   slab: (directory: string) => string,
 ): Directories {
   const found = { backing: realDirectory(backing, "BACKING"), mountpoint: realDirectory(mountpoint, "MOUNTPOINT") };
@@ -32,6 +33,7 @@ export function checkDirectories(
     closeSync(fd);
   }
   if (logFile !== "") refuseInside(found, realpathOfNew(logFile), "the log file", "give a --log-file elsewhere");
+  if (journal !== "") refuseInside(found, realpathOfNew(journal), "the journal", "give a --journal elsewhere");
   return found;
 }
 
@@ -131,7 +133,7 @@ function refuseInside({ backing, mountpoint }: Directories, path: string, what: 
 }
 
 /** The real path of a file that need not exist yet. */
-function realpathOfNew(path: string): string {
+export function realpathOfNew(path: string): string {
   try {
     return realpathSync.native(path);
   } catch {

@@ -5,7 +5,7 @@
  * The state is written with serving = false before the slab is made, and with serving = true before the mount: so
  *   no state, or not serving   no guest ever wrote: nothing can be lost
  *   serving, this boot         the slab must be there
- *   serving, another boot      the power took the slab
+ *   serving, another boot      the power took the slab; what was flushed is home, or in the journal that the state names
  */
 import {
   closeSync,
@@ -30,6 +30,13 @@ const LOCK_EX = 2;
 const LOCK_NB = 4;
 const NAME = ".hypegear";
 
+export interface KnownJournal {
+  /** Absolute; empty for `journal` beside the state. */
+  path: string;
+  /** What the journal's superblock says too. */
+  id: string;
+}
+
 export interface State {
   version: string;
   serving: boolean;
@@ -39,6 +46,8 @@ export interface State {
   identity: string;
   /** Device and inode number of the backing directory, so that a copy of it is known as one. */
   directory: string;
+  /** The journal; none: there is none. */
+  journal?: KnownJournal | undefined;
   mountpoint: string;
   pid: number;
   bootId: string;
@@ -55,6 +64,21 @@ export class StateDirectory {
   constructor(path: string, shown = path) {
     this.base = `${path}/${NAME}`;
     this.shown = shown;
+  }
+
+  /** Where the journal lies that is given no other place. */
+  get journal(): string {
+    return `${this.base}/journal`;
+  }
+
+  /** The same, as users know it. */
+  get shownJournal(): string {
+    return `${this.shown}/${NAME}/journal`;
+  }
+
+  /** Where files lie that were unlinked in use. */
+  get held(): string {
+    return `${this.base}/held`;
   }
 
   /** The state, or undefined when there is none. Throws when it cannot be understood. */
