@@ -37,6 +37,13 @@ export function checkDirectories(
   return found;
 }
 
+/** The real path of a backing directory that is not mounted over; a dead mount of ours on it is detached. Throws a `Failure`. */
+export function checkBacking(path: string): string {
+  const backing = realDirectory(path, "BACKING");
+  refuseIfMounted(backing);
+  return backing;
+}
+
 /** Opens the backing directory; its descriptor reaches it even when the mount lies over it. Throws a `Failure`. */
 export function openBacking(path: string): number {
   try {

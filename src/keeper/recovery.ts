@@ -69,7 +69,7 @@ function without({ place, backing }: RecoverOptions, { condition }: Look): Failu
 function refuseOthers({ place, owner, force, backing }: RecoverOptions, { superblock }: Look): void {
   const whose = superblock!.backing;
   if (force || place.path === "" || owner === undefined || whose === owner) return;
-  const todo = `hypegear recover ${backing} brings home here what it holds, if this is the same directory`;
+  const todo = `mount that, or, if this is the same directory, go on with --force`;
   throw new Failure(`${place.shown}: is the journal of ${whose}, not of ${backing}; ${todo}`, ExitCode.refused);
 }
 

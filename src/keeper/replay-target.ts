@@ -21,14 +21,16 @@ const ZEROS = Buffer.alloc(2 ** 20);
 /** Paths are byte strings kept as latin1. */
 export class BackingTarget implements ReplayTarget {
   private readonly root: number;
+  private readonly access: number;
   private readonly clock = systemClock();
   private readonly stat = new Stat();
   /** Paths of all files, by inode number; made when one is not where it should be. */
   private files: Map<string, string[]> | undefined;
 
-  /** `root`: a descriptor of the backing directory. */
-  constructor(root: number) {
+  /** `root`: a descriptor of the backing directory. `access`: O.RDONLY for a target that is only looked at. */
+  constructor(root: number, access: number = O.RDWR) {
     this.root = root;
+    this.access = access;
   }
 
   nowMs(): number {
@@ -73,7 +75,7 @@ export class BackingTarget implements ReplayTarget {
   private openIn(directory: number, name: string, identity: Identity): HomeFile | number {
     const path = libc.cstring(name);
     if (this.stat.read(directory, path) < 0 || !this.isOf(identity)) return -E.ESTALE;
-    const fd = libc.openat(directory, path, O.RDWR | O.NOFOLLOW | O.NONBLOCK | O.CLOEXEC, 0);
+    const fd = libc.openat(directory, path, this.access | O.NOFOLLOW | O.NONBLOCK | O.CLOEXEC, 0);
     if (fd < 0) return fd;
     if (this.stat.read(fd, libc.cstring(""), AT_EMPTY_PATH) === 0 && this.isOf(identity)) return new HomeFile(fd);
     libc.close(fd);
