@@ -320,7 +320,9 @@ export class Engine {
     this.volume.drain.forGood(() => {
       const { journaling } = this.volume;
       if (journaling === undefined) this.end();
-      else journaling.checkpoint.all(() => this.end()); // a journal that has failed holds nothing that is not home
+      // In the next turn: this one has pumped the journal already, and nothing else wakes the loop. One that has failed holds
+      // nothing that is not home.
+      else this.timers.at(0, () => journaling.checkpoint.all(() => this.end()));
     });
   }
 
