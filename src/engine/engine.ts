@@ -101,7 +101,8 @@ export class Engine {
       home: new HomeDirectory(EngineFd.backing, (slot, flags) => this.inodes.openHome(slot, flags)),
       dirtyLimit: config.settings.dirtyLimit,
       cache: config.cache,
-      journal: openJournal({ config, inodes: this.inodes, memory, log }),
+      durability: this.carriesOn ? Settings.storedDurability(memory) : config.settings.durability,
+      journal: openJournal({ config, inodes: this.inodes, memory, timers: this.timers, log }),
       failed: (image, what, result) => this.homeFailed(image.slot, what, result),
       changed: (image, difference) => this.homeChanged(image.slot, difference),
     });
@@ -177,6 +178,11 @@ export class Engine {
     });
   }
 
+  /** The slab has what an earlier engine left. */
+  private get carriesOn(): boolean {
+    return this.config.start > 0 || this.config.adopted;
+  }
+
   /** Takes in what the slab holds: nothing, or an earlier engine's work. */
   private takeOver(memory: Memory): void {
     const { config } = this;
@@ -192,12 +198,28 @@ export class Engine {
       if (blocks > 0)
         this.log.warn({ start: config.start, blocks }, `took over ${blocks} dirty blocks of an earlier engine`);
     };
-    if (config.start > 0 || config.adopted) {
+    if (this.carriesOn) {
       restoreInodes(this.inodes, memory, anew, restore);
     } else {
       this.inodes.begin();
+      this.inodes.held.sweep(() => false); // what a power cut left
       restore();
     }
+    this.emptyJournal();
+  }
+
+  /**
+   * Takes home what the journal has and what it should have: when it is new, or the data was forced over other images, it does
+   * not have what was flushed; without the cache nothing must be in it.
+   */
+  private emptyJournal(): void {
+    const { config, volume, log } = this;
+    const { journaling } = volume;
+    const isAnew = config.adopted && config.start === 0 && (config.force || journaling?.ledger.isEmpty === true);
+    if (journaling === undefined || !(isAnew || !config.cache)) return;
+    journaling.checkpoint.all((result) => {
+      if (result < 0) log.error(`not all that was taken over is home yet (${errnoName(result)}); it is tried again`);
+    });
   }
 
   private *imageSlots(): Generator<InodeSlot> {

@@ -1,15 +1,20 @@
 /**
- * The journal as an engine finds it in descriptor 8: scanned, and opened again for direct I/O. What was acknowledged last lies in
- * the slab, so that the next engine knows how far all was on stable media: in its memory region (`fs/memory.ts`) at 3072
+ * The journal as an engine finds it in descriptor 8: scanned, and opened again for direct I/O. What the next engine must know of
+ * it lies in the slab, in its memory region (`fs/memory.ts`) at 3072:
  *
- *   0  f64 sequence of the last commit that was      8  the journal's id, 16 bytes
+ *   0   f64 sequence of the last commit that is on stable media      8   f64 the error with which it failed, negated; 0: it has not
+ *   16  the journal's id, 16 bytes: of another journal this says nothing
+ *
+ * A journal that has failed is declared void by a file beside the state, `void`, which names it: no recovery looks into it, also
+ * when keeper and slab are gone.
  */
-import { openSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import type { Timers } from "../base/timers.ts";
 import { BLOCK_BYTES } from "../base/units.ts";
-import { PositionedFile } from "../device/positioned-file.ts";
+import { errnoOf, PositionedFile } from "../device/positioned-file.ts";
 import type { Inodes } from "../fs/inodes.ts";
 import { type Scan, scan } from "../journal/scan.ts";
 import { readSuperblocks, type Superblock } from "../journal/superblock.ts";
@@ -22,7 +27,9 @@ import { type EngineConfig, EngineFd } from "./config.ts";
 import { storedPathOf } from "./paths.ts";
 
 const AT = 3072;
-const ID_AT = AT + 8;
+const ID_AT = AT + 16;
+/** Below the backing directory. */
+const VOID = ".hypegear/void";
 /** What a journal skips that begins anew behind damage, so that nothing of it is taken for newer. */
 const SEQUENCES_SKIPPED = 2 ** 32;
 
@@ -31,35 +38,68 @@ export interface JournalOptions {
   inodes: Inodes;
   /** The slab's memory region. */
   memory: ArrayBuffer;
+  timers: Timers;
   log: Log;
 }
 
 /** Undefined: this mount has none. Throws a `Failure` for one that cannot be carried on with. */
-export function openJournal({ config, inodes, memory, log }: JournalOptions): OpenJournal | undefined {
+export function openJournal({ config, inodes, memory, timers, log }: JournalOptions): OpenJournal | undefined {
   if (config.journal === undefined) return undefined;
   const { shown } = config.journal;
   const file = new PositionedFile(EngineFd.journal);
   const { state, superblock } = readSuperblocks(file);
   if (superblock === undefined)
     throw new Failure(`${shown}: the journal cannot be read (${state}); ${TODO}`, ExitCode.refused);
-  const acknowledged = new Acknowledged(memory, superblock);
-  const found = carriedOn(config, superblock, scan(file, superblock, acknowledged.before), log);
-  acknowledged.sequence = found.sequence - 1;
+  if (isVoid(superblock.id)) return undefined;
+  const known = new Known(memory, superblock);
+  const found = carriedOn(config, superblock, scan(file, superblock, known.acknowledged), log);
+  known.acknowledge(found.sequence - 1);
   return {
     fd: directOr(EngineFd.journal, log),
     superblock,
     scan: found,
     identity: (slot) => inodes.records.identity(slot),
     path: (slot) => storedPathOf(inodes, slot),
-    acknowledged: (sequence) => {
-      acknowledged.sequence = sequence;
-    },
-    failed: (result) =>
+    broken: known.broken,
+    acknowledged: (sequence) => known.acknowledge(sequence),
+    failed: (result) => {
+      known.broken = result;
       log.error(
         { journal: shown, errno: errnoName(result) },
         `journal ${shown}: failed (${errnoName(result)}) and is given up: from now on each flush takes its image home`,
-      ),
+      );
+    },
+    abandon: (done) => timers.at(0, () => done(declareVoid(superblock.id))),
   };
+}
+
+const inBacking = (path: string): string => `/proc/self/fd/${EngineFd.backing}/${path}`;
+
+function isVoid(id: string): boolean {
+  try {
+    return readFileSync(inBacking(VOID), "latin1").trim() === id;
+  } catch {
+    return false;
+  }
+}
+
+/** 0 when it is on stable media, or a negated error number. */
+function declareVoid(id: string): number {
+  try {
+    const file = openSync(inBacking(VOID), "w", 0o600);
+    try {
+      writeSync(file, `${id}\n`);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    const directory = openSync(inBacking(".hypegear"), O.RDONLY | O.DIRECTORY);
+    fsyncSync(directory);
+    closeSync(directory);
+    return 0;
+  } catch (error) {
+    return errnoOf(error);
+  }
 }
 
 const TODO = "the slab has all writes: mount with --force to go on without what the journal has";
@@ -75,23 +115,33 @@ function carriedOn({ journal, force, adopted }: EngineConfig, superblock: Superb
   return { ...found, commits: [], verdict: "end", position: 0, sequence, previous: 0 };
 }
 
-class Acknowledged {
+/** What an earlier engine knew. */
+class Known {
+  /** Undefined if it was of another journal; 0 for one that no engine has used. */
+  readonly acknowledged: number | undefined;
   private readonly at: Float64Array;
-  /** What an earlier engine left; undefined if it knew another journal; 0 for one that no engine has used. */
-  readonly before: number | undefined;
 
   constructor(memory: ArrayBuffer, { id, epoch }: Superblock) {
-    this.at = new Float64Array(memory, AT, 1);
+    this.at = new Float64Array(memory, AT, 2);
     const stored = Buffer.from(memory, ID_AT, 16);
-    if (epoch === 0) this.before = 0;
-    else this.before = stored.toString("hex") === id ? this.at[0]! : undefined;
-    if (stored.toString("hex") === id) return;
-    this.sequence = 0;
+    const isSame = stored.toString("hex") === id;
+    this.acknowledged = epoch === 0 ? 0 : isSame ? this.at[0]! : undefined;
+    if (isSame) return;
+    stored.fill(0); // a kill among these leaves what is of no journal
+    this.at.fill(0);
     stored.write(id, "hex");
   }
 
-  set sequence(sequence: number) {
+  acknowledge(sequence: number): void {
     this.at[0] = sequence;
+  }
+
+  get broken(): number {
+    return this.at[1]!;
+  }
+
+  set broken(result: number) {
+    this.at[1] = result;
   }
 }
 

@@ -48,7 +48,7 @@ export class Settings {
   /** `inherited`: an earlier engine of this mount left its settings in `memory`, the slab's memory region. */
   constructor(initial: LiveSettings, memory: ArrayBuffer, inherited: boolean, volume: Volume, log: Log) {
     this.memory = Buffer.from(memory, AT, BYTES_MAX);
-    this.current = inherited ? (this.stored() ?? initial) : initial;
+    this.current = inherited ? (storedIn(this.memory) ?? initial) : initial;
     this.volume = volume;
     this.log = log;
     this.device = this.apply();
@@ -136,11 +136,16 @@ export class Settings {
     this.memory.writeUInt32LE(text.length, 0);
   }
 
-  private stored(): LiveSettings | undefined {
-    const length = this.memory.readUInt32LE(0);
-    if (length === 0 || length > BYTES_MAX - 4) return undefined;
-    return JSON.parse(this.memory.toString("latin1", 4, 4 + length)) as LiveSettings;
+  /** The durability that an earlier engine left in `memory`. */
+  static storedDurability(memory: ArrayBuffer): Durability {
+    return storedIn(Buffer.from(memory, AT, BYTES_MAX))?.durability ?? "sync";
   }
+}
+
+function storedIn(memory: Buffer): LiveSettings | undefined {
+  const length = memory.readUInt32LE(0);
+  if (length === 0 || length > BYTES_MAX - 4) return undefined;
+  return JSON.parse(memory.toString("latin1", 4, 4 + length)) as LiveSettings;
 }
 
 function oneOf<T extends string>(value: string, choices: readonly T[]): T {

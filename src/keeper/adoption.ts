@@ -11,6 +11,7 @@
  *   serving          same     another identity              refuse
  *   serving          same     the state's                   adopt                       carried on
  *
+ * A journal that has failed and was declared void is ended in every case: all was home then.
  * What comes of the journal then (`journal-adoption.ts`) depends on what lies at its place.
  */
 import { closeSync } from "node:fs";
@@ -66,7 +67,7 @@ export function adoptable(states: StateDirectory, backing: string, directory: st
 }
 
 const fateOf = (state: State | undefined, fate: JournalFate): Verdict["journal"] =>
-  state?.journal === undefined ? undefined : { fate, known: state.journal };
+  state?.journal === undefined ? undefined : { fate: state.isVoid === true ? "end" : fate, known: state.journal };
 
 function fresh(path: string, state: State | undefined, fate: JournalFate, ...notices: string[]): Verdict {
   const found = openSlabFile(path);
@@ -80,8 +81,8 @@ function removeOwn(path: string, state: State, directory: string): void {
   if (state.bootId === currentBootId() && state.directory === directory) removeSlabFile(path);
 }
 
-const afterPowerLoss = ({ mountpoint, journal }: State): string =>
-  journal === undefined
+const afterPowerLoss = ({ mountpoint, journal, isVoid }: State): string =>
+  journal === undefined || isVoid === true
     ? `the host went down while ${mountpoint} was mounted: what was flushed in mode sync is home, later writes are lost`
     : `the host went down while ${mountpoint} was mounted: what the journal promises is brought home, later writes are lost`;
 

@@ -49,7 +49,7 @@ function inspected(root: number, backing: string, states: StateDirectory): Inspe
   const place = placeOf(state?.journal?.path ?? "", states);
   const seen = look(place, O.RDONLY);
   try {
-    const none = state?.journal === undefined && seen.condition === "absent";
+    const none = state?.isVoid === true || (state?.journal === undefined && seen.condition === "absent");
     const known: Omit<Inspection, "condition" | "why" | "content"> = {
       state,
       isThisBoot: state?.bootId === currentBootId(),

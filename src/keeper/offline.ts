@@ -54,7 +54,8 @@ class Offline {
     refuseBesideSlab(options.backing, slab);
     const known = state?.journal;
     const place = placeOf(known?.path ?? "", states);
-    const outcome = state?.serving === false ? this.endIdle(place, known) : this.bringHome(place, state);
+    const outcome =
+      state?.serving === false || state?.isVoid === true ? this.endIdle(place, known) : this.bringHome(place, state);
     for (const name of heldIn(states)) rmSync(`${states.held}/${name}`, { force: true }); // their last user is gone
     states.removeState();
     states.clear();

@@ -71,7 +71,7 @@ class Opening {
     const verdict = adoptable(states, paths.backing, directoryId(root), config.force);
     const notices: string[] = [];
     const journals = new Journals({ config, states, root, backing: paths.backing, notices, progress });
-    const { state, slab, journal } = this.slabAndJournal(states, root, verdict, journals);
+    const { state, slab, journal } = this.slabAndJournal(states, root, verdict, journals, notices);
     const { cacheBytes = config.cacheBytes } = verdict.slab ?? {};
     if (cacheBytes !== config.cacheBytes) notices.push(keptSize(cacheBytes, config.cacheBytes));
     states.write({ ...state, serving: true });
@@ -95,9 +95,11 @@ class Opening {
     root: number,
     verdict: Verdict,
     journals: Journals,
+    notices: string[],
   ): { state: State; slab: number; journal: MountJournal | undefined } {
     const found = verdict.slab;
     const kept = this.kept(journals.settle(verdict));
+    if (kept !== undefined && this.wantsOther(kept)) notices.push(keptJournal(kept));
     const planned = kept === undefined ? journals.plan() : undefined;
     const known = kept?.known ?? planned?.known;
     const state = this.stateOf(directoryId(root), found?.identity ?? randomUUID(), known);
@@ -111,6 +113,11 @@ class Opening {
 
   private kept(journal: MountJournal | undefined): MountJournal | undefined {
     return journal && this.undone(journal, ({ file }) => file.close());
+  }
+
+  private wantsOther({ known, file }: MountJournal): boolean {
+    const { journal, journalBytes = file.size } = this.config;
+    return journal !== known.path || journalBytes !== file.size;
   }
 
   private undone<T>(made: T, undo: (made: T) => void): T {
@@ -177,6 +184,9 @@ function removeAll(states: StateDirectory, state: State, journal: MountJournal |
 
 const keptSize = (kept: number, wanted: number): string =>
   `the cache keeps its ${formatSize(kept)} because unwritten data is in it; ${formatSize(wanted)} applies after the next clean umount`;
+
+const keptJournal = ({ place, file }: MountJournal): string =>
+  `the journal stays ${place.shown}, ${formatSize(file.size)}, because it belongs to unwritten data; another applies after the next clean umount`;
 
 function lockedBy(backing: string, state: State | undefined): Failure {
   if (state === undefined) {

@@ -38,6 +38,8 @@ export interface KnownJournal {
 }
 
 export interface State {
+  /** The journal has failed and holds nothing that counts: an engine said so, beside the state. Not written. */
+  isVoid?: boolean;
   version: string;
   serving: boolean;
   /** The slab file's path. */
@@ -91,15 +93,27 @@ export class StateDirectory {
       throw this.unusable(error);
     }
     try {
-      return JSON.parse(text) as State;
+      const state = JSON.parse(text) as State;
+      return state.journal !== undefined && state.journal.id === this.voidJournal()
+        ? { ...state, isVoid: true }
+        : state;
     } catch (error) {
       const todo = "move it away only if no slab of it is left in /dev/shm";
       throw new Failure(`${this.shown}/${NAME}/state.json: damaged; ${todo}`, ExitCode.refused, error);
     }
   }
 
+  /** The id of a journal that was declared void (`engine/journal.ts`). */
+  private voidJournal(): string | undefined {
+    try {
+      return readFileSync(`${this.base}/void`, "latin1").trim();
+    } catch {
+      return undefined;
+    }
+  }
+
   /** Replaces the state; it is on stable media when this returns. */
-  write(state: State): void {
+  write({ isVoid: _, ...state }: State): void {
     const fd = openSync(`${this.base}/state.new`, "w", 0o600);
     try {
       writeSync(fd, `${JSON.stringify(state, null, 1)}\n`);
@@ -144,9 +158,9 @@ export class StateDirectory {
     return result === -E.EWOULDBLOCK;
   }
 
-  /** Removes the state: after this, nothing is expected of a slab. */
+  /** Removes the state: after this, nothing is expected of a slab or a journal. */
   removeState(): void {
-    rmSync(`${this.base}/state.json`, { force: true });
+    for (const name of ["state.json", "void"]) rmSync(`${this.base}/${name}`, { force: true });
     this.syncDirectory();
   }
 

@@ -84,6 +84,7 @@ export async function startKeeper(
     mountpoint: at.mountpoint,
     cacheBytes: 8 * 2 ** 20,
     journal: "",
+    journalBytes: 16 * 2 ** 20,
     allowOther: false,
     force: false,
     engineScript: built("test/keeper/stub-engine.js"),
