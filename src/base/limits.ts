@@ -81,6 +81,19 @@ export const READ_BUFFERS_LARGE = 24;
 
 /** Open backing files kept, beside those with dirty data. */
 export const OPEN_FILES_MAX = 512;
+/** The journal file, bytes. The smallest holds what a window of `ordered` may hold, and a checkpoint beside it. */
+export const JOURNAL_BYTES_MIN = 16 * MiB;
+export const JOURNAL_BYTES_DEFAULT = 1 * GiB;
+export const JOURNAL_BYTES_MAX = 64 * GiB;
+/** Share of the free space that a journal takes whose size the user did not give. */
+export const JOURNAL_FREE_SHARE = 1 / 8;
+/** Bytes of a new journal that are written with zeros: a flush of blocks that were only allocated takes twice as long. */
+export const JOURNAL_WRITTEN_BYTES = 16 * MiB;
+/** Time between two instants of `ordered`, seconds. */
+export const LOSS_WINDOW_S_DEFAULT = 5;
+export const LOSS_WINDOW_S_MIN = 0.1;
+export const LOSS_WINDOW_S_MAX = 300;
+
 /** Memory that must stay available beside the slab, bytes: keeper and engine themselves, and the host's own needs. */
 export const MEMORY_SPARE_BYTES = 256 * MiB;
 /** Deaths of the engine in a row without a request served before the keeper gives up. */
@@ -92,4 +105,5 @@ assert(
   "the landing window must be a small part of the smallest cache",
 );
 assert(WALK_KEPT_MAX * 4 < OPEN_DIRECTORIES_MAX, "a walk must not close the descriptor of the walk before it");
+assert(JOURNAL_BYTES_MIN < JOURNAL_BYTES_DEFAULT, "a small filesystem gets a small journal");
 assert(BACKGROUND_REQUESTS_CONGESTED < BACKGROUND_REQUESTS_MAX, "congestion comes before the limit");

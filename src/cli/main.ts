@@ -1,9 +1,11 @@
 /** The command line: one command a file, errors as one line, exit codes as `base/errors.ts` documents them. */
 import { Command, CommanderError } from "commander";
 import { ExitCode, Failure } from "../base/errors.ts";
+import { checkCommand } from "./check.ts";
 import { demoCommand } from "./demo.ts";
 import { flushCommand } from "./flush.ts";
 import { mountCommand } from "./mount.ts";
+import { recoverCommand } from "./recover.ts";
 import { setCommand } from "./set.ts";
 import { statsCommand } from "./stats.ts";
 import { topCommand } from "./top.ts";
@@ -12,7 +14,7 @@ import { verifyCommand, verifyWriterCommand } from "./verify.ts";
 import { version } from "./version.ts";
 
 const EXIT_CODES =
-  "Exit codes: 0 done, 1 failed, 2 usage, 3 refused (would lose data, already mounted), 4 not permitted.";
+  "Exit codes: 0 done, 1 failed, 2 usage, 3 refused (would lose data, already mounted, damaged), 4 not permitted.";
 
 function program(): Command {
   const commands = [
@@ -22,6 +24,8 @@ function program(): Command {
     statsCommand(),
     topCommand(),
     setCommand(),
+    recoverCommand(),
+    checkCommand(),
     demoCommand(),
     verifyCommand(),
   ];

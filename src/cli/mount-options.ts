@@ -3,16 +3,30 @@
  */
 import { resolve } from "node:path";
 import { ExitCode, Failure } from "../base/errors.ts";
-import { CACHE_BYTES_DEFAULT, CACHE_BYTES_MAX, CACHE_BYTES_MIN, DIRTY_LIMIT_DEFAULT } from "../base/limits.ts";
+import {
+  CACHE_BYTES_DEFAULT,
+  CACHE_BYTES_MAX,
+  CACHE_BYTES_MIN,
+  DIRTY_LIMIT_DEFAULT,
+  JOURNAL_BYTES_DEFAULT,
+  JOURNAL_BYTES_MAX,
+  JOURNAL_BYTES_MIN,
+  JOURNAL_FREE_SHARE,
+  LOSS_WINDOW_S_DEFAULT,
+} from "../base/limits.ts";
 import { LOG_LEVELS } from "../base/log.ts";
-import { describeBounds, formatShare, formatSize, parseChoice, parseSize } from "../base/size.ts";
+import { describeBounds, formatDuration, formatShare, formatSize, parseChoice, parseSize } from "../base/size.ts";
 import { parseSetting, SETTING_BOUNDS } from "./settings.ts";
 
 /** Parsed options of `mount`. */
 export interface MountOptions {
   cacheSize: number;
   cache: boolean;
-  durability: "sync" | "volatile";
+  durability: "sync" | "ordered" | "volatile";
+  lossWindow: number;
+  journal: string;
+  /** 0: as much as suits the filesystem. */
+  journalSize: number;
   maxAge: number;
   device: "auto" | "hdd" | "ssd";
   transport: "auto" | "dev";
@@ -38,6 +52,7 @@ interface Row<T> {
 }
 
 const isSwitch = { value: undefined, initial: false, shown: "", parse: () => true } as const;
+const JOURNAL_BOUNDS = { min: JOURNAL_BYTES_MIN, max: JOURNAL_BYTES_MAX };
 const CACHE_BOUNDS = { min: CACHE_BYTES_MIN, max: CACHE_BYTES_MAX };
 
 /** Keys are the properties; the option's name is the key in kebab case. */
@@ -57,11 +72,32 @@ export const MOUNT_OPTIONS: { [Key in keyof MountOptions]: Row<MountOptions[Key]
     parse: (text) => parseChoice(text, "--cache", ["on", "off"]) === "on",
   },
   durability: {
-    value: "sync|volatile",
-    help: "sync: a flush returns when its data is home; volatile: at once, for throw-away guests only",
+    value: "sync|ordered|volatile",
+    help: "sync: a flush returns when its data is on stable media; ordered: at once, and after a power cut all images show one same instant; volatile: at once, for throw-away guests only",
     initial: "sync",
     shown: "sync",
     parse: (text) => parseSetting("durability", text, "--durability") as MountOptions["durability"],
+  },
+  lossWindow: {
+    value: "TIME",
+    help: `how long ago that instant of ordered may be, ${SETTING_BOUNDS.lossWindow}`,
+    initial: LOSS_WINDOW_S_DEFAULT,
+    shown: formatDuration(LOSS_WINDOW_S_DEFAULT),
+    parse: (text) => Number(parseSetting("loss-window", text, "--loss-window")),
+  },
+  journal: {
+    value: "PATH",
+    help: "where the journal lies: a file, or a block device, which is used whole",
+    initial: "",
+    shown: ".hypegear/journal in BACKING",
+    parse: (text) => absolute(text, "--journal"),
+  },
+  journalSize: {
+    value: "SIZE",
+    help: `size of the journal, ${describeBounds(JOURNAL_BOUNDS, formatSize)}`,
+    initial: 0,
+    shown: `${formatSize(JOURNAL_BYTES_DEFAULT)}, at most ${formatShare(JOURNAL_FREE_SHARE)} of what is free`,
+    parse: (text) => parseSize(text, "--journal-size", JOURNAL_BOUNDS),
   },
   maxAge: {
     value: "TIME",
@@ -97,10 +133,7 @@ export const MOUNT_OPTIONS: { [Key in keyof MountOptions]: Row<MountOptions[Key]
     help: "append the log to this file",
     initial: "",
     shown: "none; with --foreground standard error",
-    parse: (text) => {
-      if (text === "") throw new Failure('--log-file "": empty; give a path', ExitCode.usage);
-      return resolve(text);
-    },
+    parse: (text) => absolute(text, "--log-file"),
   },
   logLevel: {
     value: "LEVEL",
@@ -130,9 +163,14 @@ export const MOUNT_OPTIONS: { [Key in keyof MountOptions]: Row<MountOptions[Key]
   },
   force: {
     ...isSwitch,
-    help: "mount although the slab of an earlier mount is missing (its unwritten data is lost), or images were changed beneath it (its data goes over them)",
+    help: "mount although the slab or the journal of an earlier mount is missing or damaged (what only it had is lost), or images were changed beneath it (its data goes over them)",
   },
 };
+
+function absolute(text: string, what: string): string {
+  if (text === "") throw new Failure(`${what} "": empty; give a path`, ExitCode.usage);
+  return resolve(text);
+}
 
 export type OptionKey = keyof MountOptions;
 export const OPTION_KEYS = Object.keys(MOUNT_OPTIONS) as OptionKey[];

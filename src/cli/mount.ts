@@ -1,15 +1,17 @@
 /** `hypegear mount`: starts a keeper and returns when it serves, or stays and is the keeper itself. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { resolve } from "node:path";
+import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { Command, Option } from "commander";
 import { ExitCode, Failure } from "../base/errors.ts";
 import { THROUGH_BYTES_MAX } from "../base/limits.ts";
 import { formatSize } from "../base/size.ts";
-import type { KeeperConfig, Ready, Report } from "../keeper/config.ts";
+import type { Failed, KeeperConfig, Ready, Report } from "../keeper/config.ts";
 import { keep } from "../keeper/keeper.ts";
 import { kebab, MOUNT_OPTIONS, type MountOptions, OPTION_KEYS, parseOptionList } from "./mount-options.ts";
+import { ShareBar } from "./progress.ts";
 import { version } from "./version.ts";
 
 const REPORT_FD = 3;
@@ -58,17 +60,24 @@ function mount(
   ) as unknown as MountOptions;
   const options: MountOptions = { ...initial, ...o, ...long };
   const config = configOf(backing, mountpoint, options);
-  return options.foreground ? keep(config, announce) : startDetached(config);
+  if (!options.cache && options.durability === "ordered")
+    throw new Failure("--durability ordered: takes the cache; leave --cache off out", ExitCode.usage);
+  const bar = new ShareBar(`${config.backing}: recovering`);
+  return options.foreground
+    ? keep(config, announce, (share) => bar.show(share)).finally(() => bar.end())
+    : startDetached(config, bar);
 }
 
 function configOf(backing: string, mountpoint: string, options: MountOptions): KeeperConfig {
-  const { cacheSize, cache, io, showControl, logFile, allowOther, force } = options;
-  const { durability, device, dirtyLimit, rateLimit, maxAge, logLevel } = options;
-  const settings = { durability, device, dirtyLimit, rateLimit, maxAge, logLevel };
+  const { cacheSize, cache, io, showControl, logFile, allowOther, force, journal, journalSize } = options;
+  const { durability, lossWindow, device, dirtyLimit, rateLimit, maxAge, logLevel } = options;
+  const settings = { durability, lossWindow, device, dirtyLimit, rateLimit, maxAge, logLevel };
   return {
     backing: resolve(backing),
     mountpoint: resolve(mountpoint),
     cacheBytes: cache ? cacheSize : Math.min(cacheSize, THROUGH_BYTES_MAX),
+    journal,
+    ...(journalSize === 0 ? {} : { journalBytes: journalSize }),
     allowOther,
     force,
     engineScript: scriptPath("../engine/main.js"),
@@ -83,8 +92,8 @@ function announce({ backing, mountpoint, cacheBytes, notices }: Ready): void {
   process.stdout.write(`ready: ${where}, cache ${formatSize(cacheBytes)}\n`);
 }
 
-/** Starts the keeper in a session of its own and waits for its one line. */
-async function startDetached(config: KeeperConfig): Promise<ExitCode> {
+/** Starts the keeper in a session of its own and waits for its last line. */
+async function startDetached(config: KeeperConfig, bar: ShareBar): Promise<ExitCode> {
   const keeper = spawn(process.execPath, [scriptPath("../keeper/main.js"), JSON.stringify(config)], {
     cwd: "/",
     detached: true,
@@ -92,7 +101,7 @@ async function startDetached(config: KeeperConfig): Promise<ExitCode> {
   });
   const interrupt = (): boolean => keeper.kill("SIGTERM");
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
-  const report = await reportOf(keeper);
+  const report = await reportOf(keeper, bar);
   keeper.unref();
   if (report === undefined)
     throw new Failure(
@@ -103,11 +112,15 @@ async function startDetached(config: KeeperConfig): Promise<ExitCode> {
   return ExitCode.done;
 }
 
-/** The keeper's report; undefined if it ended without one. */
-async function reportOf(keeper: ChildProcess): Promise<Report | undefined> {
-  let text = "";
+/** The keeper's last report; undefined if it ended without one. */
+async function reportOf(keeper: ChildProcess, bar: ShareBar): Promise<Ready | Failed | undefined> {
   const pipe = (keeper.stdio as unknown as Readable[])[REPORT_FD]!;
-  pipe.setEncoding("utf8");
-  for await (const piece of pipe) text += String(piece);
-  return text === "" ? undefined : (JSON.parse(text) as Report);
+  let last: Ready | Failed | undefined;
+  for await (const line of createInterface({ input: pipe })) {
+    const report = JSON.parse(line) as Report;
+    if (report.type === "recovering") bar.show(report.share);
+    else last = report;
+  }
+  bar.end();
+  return last;
 }

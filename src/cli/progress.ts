@@ -1,15 +1,20 @@
 /** A progress bar on a terminal; nothing elsewhere. */
+import { writeSync } from "node:fs";
 import { formatSize } from "../base/size.ts";
 
+const STDERR = 2;
 const BAR_CELLS = 30;
 const ERASE_LINE = "\r\u001b[K";
 
 /** One bar's text: `draining [#####.....] 50%  512M left`. */
 export function barText(what: string, done: number, total: number): string {
   const share = total <= 0 ? 1 : Math.min(1, Math.max(0, done / total));
+  return `${cells(what, share)}  ${formatSize(Math.max(0, total - done))} left`;
+}
+
+function cells(what: string, share: number): string {
   const full = Math.floor(share * BAR_CELLS);
-  const bar = "#".repeat(full) + ".".repeat(BAR_CELLS - full);
-  return `${what} [${bar}] ${Math.floor(share * 100)}%  ${formatSize(Math.max(0, total - done))} left`;
+  return `${what} [${"#".repeat(full)}${".".repeat(BAR_CELLS - full)}] ${Math.floor(share * 100)}%`;
 }
 
 /** Shows what is `left` of the most that was ever left, until `work` has ended. Failures of `left` are not shown. */
@@ -28,4 +33,26 @@ export async function withProgress<T>(what: string, left: () => Promise<number>,
   }
   process.stderr.write(ERASE_LINE);
   return work;
+}
+
+/** A bar for work that tells what share of it is done, and that does not let timers run meanwhile. */
+export class ShareBar {
+  private readonly what: string;
+  private percent = -1;
+
+  constructor(what: string) {
+    this.what = what;
+  }
+
+  show(share: number): void {
+    const percent = Math.floor(Math.min(1, share) * 100);
+    if (!process.stderr.isTTY || percent === this.percent) return;
+    this.percent = percent;
+    writeSync(STDERR, `${ERASE_LINE}${cells(this.what, share)}`);
+  }
+
+  end(): void {
+    if (this.percent >= 0) writeSync(STDERR, ERASE_LINE);
+    this.percent = -1;
+  }
 }

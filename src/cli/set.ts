@@ -4,7 +4,7 @@ import { ExitCode, Failure } from "../base/errors.ts";
 import { command } from "./control.ts";
 import { parseSetting, SETTING_BOUNDS, SETTING_KEYS } from "./settings.ts";
 
-const KEYS = `durability=sync|volatile, device=auto|hdd|ssd, dirty-limit=${SETTING_BOUNDS.dirtyLimit}, rate-limit=${SETTING_BOUNDS.rateLimit}, max-age=${SETTING_BOUNDS.maxAge}, log-level=LEVEL`;
+const KEYS = `durability=sync|ordered|volatile, loss-window=${SETTING_BOUNDS.lossWindow}, device=auto|hdd|ssd, dirty-limit=${SETTING_BOUNDS.dirtyLimit}, rate-limit=${SETTING_BOUNDS.rateLimit}, max-age=${SETTING_BOUNDS.maxAge}, log-level=LEVEL`;
 
 export function setCommand(): Command {
   return new Command("set")

@@ -1,5 +1,5 @@
 /** What the control file takes: `flush [IMAGE]`, `drain`, `set KEY=VALUE`, `status`. */
-import { errnoName } from "../base/errno.ts";
+import { E, errnoName } from "../base/errno.ts";
 import { ExitCode } from "../base/errors.ts";
 import { answerError, answerOk, CommandTable, type ControlCommands } from "../fs/control-commands.ts";
 import type { Inodes } from "../fs/inodes.ts";
@@ -32,10 +32,17 @@ export function controlCommands(volume: Volume, inodes: Inodes, settings: Settin
     set: {
       usage: "KEY=VALUE",
       run: (assignment, done) => {
-        settings.set(assignment);
-        done(answerOk());
+        settings.set(assignment, (result) => {
+          if (result === 0) done(answerOk());
+          else done(answerError(ExitCode.failed, notSet(assignment, result)));
+        });
       },
     },
     status: { usage: "", run: (_, done) => done(answerOk(JSON.stringify(settings.current))) },
   });
 }
+
+const notSet = (assignment: string, result: number): string =>
+  result === -E.EOPNOTSUPP
+    ? `set ${assignment}: takes a journal, which this mount does not have; mount with one`
+    : `set ${assignment}: ${errnoName(result)}; nothing has changed, see the log`;

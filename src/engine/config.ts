@@ -1,11 +1,13 @@
 /** What the keeper tells a new engine (argv[2], JSON), and the lines that the two exchange afterwards. */
 
-export type Durability = "sync" | "volatile";
+export type Durability = "sync" | "ordered" | "volatile";
 export type DeviceClass = "hdd" | "ssd";
 
 /** Settings that `hypegear set` changes live; an engine restart keeps them (they lie in the slab). */
 export interface LiveSettings {
   durability: Durability;
+  /** Between two instants of `ordered`, seconds. */
+  lossWindow: number;
   /** `auto` follows what the backing device says. */
   device: "auto" | DeviceClass;
   /** Share of the frames that may be dirty, 0.05 to 0.95. */
@@ -31,14 +33,16 @@ export interface EngineConfig {
   adopted: boolean;
   /** An adopted slab's data goes over images that were changed beneath it. */
   force: boolean;
+  /** Undefined: there is none. `shown`: its path for messages; bytes of the file. */
+  journal?: { shown: string; bytes: number } | undefined;
   /** Log file; empty: standard error. */
   logFile: string;
   version: string;
   settings: LiveSettings;
 }
 
-/** Descriptors that the engine inherits. */
-export const EngineFd = { fuse: 3, backing: 4, keeper: 5, slab: 6, lock: 7 } as const;
+/** Descriptors that the engine inherits; the journal if there is one. */
+export const EngineFd = { fuse: 3, backing: 4, keeper: 5, slab: 6, lock: 7, journal: 8 } as const;
 
 export type ToKeeper =
   | { type: "ready" }

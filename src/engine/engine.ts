@@ -29,11 +29,13 @@ import { renderJson } from "../stats/json.ts";
 import { renderPrometheus } from "../stats/prometheus.ts";
 import { renderText } from "../stats/text.ts";
 import { chooseIo } from "../sys/choose-io.ts";
+import { S } from "../sys/constants.ts";
 import type { Io } from "../sys/io.ts";
 import { Volume } from "../volume/volume.ts";
 import { controlCommands } from "./commands.ts";
 import { type EngineConfig, EngineFd } from "./config.ts";
 import { Figures } from "./figures.ts";
+import { openJournal } from "./journal.ts";
 import { KeeperLink } from "./keeper-link.ts";
 import { pathOf } from "./paths.ts";
 import { awaitPredecessor } from "./predecessor.ts";
@@ -89,6 +91,7 @@ export class Engine {
       isKnown: (slot, generation) => this.inodes.known(slot, generation),
       crashed: (error, request) => this.crashed(error, request),
     });
+    const memory = this.slab.memory();
     this.volume = new Volume({
       slab: this.slab,
       counters: this.counters,
@@ -98,14 +101,16 @@ export class Engine {
       home: new HomeDirectory(EngineFd.backing, (slot, flags) => this.inodes.openHome(slot, flags)),
       dirtyLimit: config.settings.dirtyLimit,
       cache: config.cache,
+      durability: this.carriesOn ? Settings.storedDurability(memory) : config.settings.durability,
+      journal: openJournal({ config, inodes: this.inodes, memory, timers: this.timers, log }),
       failed: (image, what, result) => this.homeFailed(image.slot, what, result),
       changed: (image, difference) => this.homeChanged(image.slot, difference),
     });
     this.inodes.attach(this.volume);
-    const memory = new Memory(this.slab.memory());
-    this.takeOver(memory);
-    this.settings = new Settings(config.settings, this.slab.memory(), config.start > 0, this.volume, log);
-    const fs = new Namespace(this.namespaceOptions(memory));
+    const operations = new Memory(memory);
+    this.takeOver(operations);
+    this.settings = new Settings(config.settings, memory, config.start > 0, this.volume, log);
+    const fs = new Namespace(this.namespaceOptions(operations));
     this.session.attach(this.volume, (slot) => killPrivileges(fs, slot), this.handlers(fs));
     this.count();
   }
@@ -173,6 +178,11 @@ export class Engine {
     });
   }
 
+  /** The slab has what an earlier engine left. */
+  private get carriesOn(): boolean {
+    return this.config.start > 0 || this.config.adopted;
+  }
+
   /** Takes in what the slab holds: nothing, or an earlier engine's work. */
   private takeOver(memory: Memory): void {
     const { config } = this;
@@ -181,18 +191,41 @@ export class Engine {
       const gone = anew && config.force ? takeAsTheyAre(this.inodes, this.log) : undefined;
       const { blocks, lost } = this.volume.restore(
         (slot) => this.inodes.records.used(slot) && gone?.has(slot) !== true,
+        this.imageSlots(),
       );
       examine(this.inodes, this.volume, lost, { config, log: this.log, anew });
       this.inodes.each((slot) => this.volume.endCut(slot));
       if (blocks > 0)
         this.log.warn({ start: config.start, blocks }, `took over ${blocks} dirty blocks of an earlier engine`);
     };
-    if (config.start > 0 || config.adopted) {
+    if (this.carriesOn) {
       restoreInodes(this.inodes, memory, anew, restore);
     } else {
       this.inodes.begin();
+      this.inodes.held.sweep(() => false); // what a power cut left
       restore();
     }
+    this.emptyJournal();
+  }
+
+  /**
+   * Takes home what the journal has and what it should have: when it is new, or the data was forced over other images, it does
+   * not have what was flushed; without the cache nothing must be in it.
+   */
+  private emptyJournal(): void {
+    const { config, volume, log } = this;
+    const { journaling } = volume;
+    const isAnew = config.adopted && config.start === 0 && (config.force || journaling?.ledger.isEmpty === true);
+    if (journaling === undefined || !(isAnew || !config.cache)) return;
+    journaling.checkpoint.all((result) => {
+      if (result < 0) log.error(`not all that was taken over is home yet (${errnoName(result)}); it is tried again`);
+    });
+  }
+
+  private *imageSlots(): Generator<InodeSlot> {
+    const slots: InodeSlot[] = [];
+    this.inodes.each((slot) => slots.push(slot));
+    for (const slot of slots) if ((this.inodes.records.mode(slot) & S.IFMT) === S.IFREG) yield slot;
   }
 
   private count(): void {
@@ -307,8 +340,16 @@ export class Engine {
     this.log.info({ blocks: this.volume.cache.blocks }, "unmounted; taking everything home");
     this.inodes.forgetAll();
     this.volume.drain.forGood(() => {
-      this.inodes.close();
-      this.finished = true;
+      const { journaling } = this.volume;
+      if (journaling === undefined) this.end();
+      // In the next turn: this one has pumped the journal already, and nothing else wakes the loop. One that has failed holds
+      // nothing that is not home.
+      else this.timers.at(0, () => journaling.checkpoint.all(() => this.end()));
     });
+  }
+
+  private end(): void {
+    this.inodes.close();
+    this.finished = true;
   }
 }

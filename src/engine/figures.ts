@@ -1,12 +1,13 @@
 /** The running engine's figures, for the statistics. */
 import { readFileSync } from "node:fs";
 import { errnoName } from "../base/errno.ts";
+import { BLOCK_BYTES } from "../base/units.ts";
 import { ROW_BYTES } from "../cache/frames.ts";
 import { ImageFlag } from "../cache/image.ts";
 import type { Slab } from "../cache/slab.ts";
 import type { Inodes } from "../fs/inodes.ts";
 import type { Counters } from "../stats/counters.ts";
-import type { ImageSource, StatsSource } from "../stats/source.ts";
+import type { ImageSource, JournalSource, StatsSource } from "../stats/source.ts";
 import type { Volume } from "../volume/volume.ts";
 import type { EngineConfig } from "./config.ts";
 import { pathOf } from "./paths.ts";
@@ -49,6 +50,8 @@ export class Figures {
       io,
       device: settings.device,
       durability: settings.current.durability,
+      lossWindowUs: settings.current.lossWindow * 1e6,
+      journal: journalOf(volume),
       policy: config.cache ? volume.policy.name : "none: the cache is off",
       dirtyBlocks: dirty,
       dirtyLimitBlocks: volume.pressure.limit,
@@ -87,6 +90,18 @@ export class Figures {
       };
     }
   }
+}
+
+function journalOf({ journaling, cache }: Volume): JournalSource | undefined {
+  if (journaling === undefined) return undefined;
+  const { journal, ledger } = journaling;
+  return {
+    bytes: journal.blocks * BLOCK_BYTES,
+    usedBytes: journal.usedBlocks * BLOCK_BYTES,
+    commits: ledger.commits,
+    uncommittedBlocks: cache.commits.uncommitted,
+    hasFailed: journal.broken !== 0,
+  };
 }
 
 const ageOf = (since: number, now: number): number => (Number.isFinite(since) ? Math.max(0, now - since) : 0);

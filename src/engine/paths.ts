@@ -16,6 +16,11 @@ export function pathOf(inodes: Inodes, slot: InodeSlot): string {
   return inodes.isHeld(slot) ? `(unlinked) ${names.join("/")}` : names.join("/");
 }
 
+/** Where the image at `slot` lies below the backing directory. */
+export function storedPathOf(inodes: Inodes, slot: InodeSlot): string {
+  return inodes.isHeld(slot) ? `.hypegear/held/${inodes.records.name(slot)}` : pathOf(inodes, slot);
+}
+
 /** The slot of the image at `path`; undefined if it exists and no record of it does. Throws a Failure if there is none. */
 export function slotAt(inodes: Inodes, path: string): InodeSlot | undefined {
   const names = path.split("/").filter((name) => name !== "" && name !== ".");

@@ -1,9 +1,11 @@
 /** Live settings: from the keeper at the first start, from the slab after a restart, changed by `hypegear set`. */
+import { errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
+import { LOSS_WINDOW_S_MAX, LOSS_WINDOW_S_MIN } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { type Device, detectDevice } from "../device/class.ts";
 import type { Volume } from "../volume/volume.ts";
-import { EngineFd, type LiveSettings } from "./config.ts";
+import { type Durability, EngineFd, type LiveSettings } from "./config.ts";
 
 /** Where in the slab's memory region they lie: behind the negotiation, before what `fs/memory.ts` has. */
 const AT = 1024;
@@ -12,7 +14,10 @@ const BYTES_MAX = 2048;
 /** How each key of `set` becomes a field; the command line has checked the values already, others may not have. */
 const FIELDS: Record<string, (settings: LiveSettings, value: string) => void> = {
   durability: (settings, value) => {
-    settings.durability = oneOf(value, ["sync", "volatile"]);
+    settings.durability = oneOf(value, ["sync", "ordered", "volatile"]);
+  },
+  "loss-window": (settings, value) => {
+    settings.lossWindow = within(value, LOSS_WINDOW_S_MIN, LOSS_WINDOW_S_MAX);
   },
   device: (settings, value) => {
     settings.device = oneOf(value, ["auto", "hdd", "ssd"]);
@@ -37,19 +42,28 @@ export class Settings {
   private readonly memory: Buffer;
   private readonly volume: Volume;
   private readonly log: Log;
+  /** A change of durability waits for what it promises. */
+  private isChanging = false;
 
   /** `inherited`: an earlier engine of this mount left its settings in `memory`, the slab's memory region. */
   constructor(initial: LiveSettings, memory: ArrayBuffer, inherited: boolean, volume: Volume, log: Log) {
     this.memory = Buffer.from(memory, AT, BYTES_MAX);
-    this.current = inherited ? (this.stored() ?? initial) : initial;
+    this.current = inherited ? (storedIn(this.memory) ?? initial) : initial;
     this.volume = volume;
     this.log = log;
     this.device = this.apply();
     this.store();
+    const { durability } = this.current;
+    volume.setDurability(durability, (result) => {
+      if (result < 0) log.error(`durability ${durability}: ${errnoName(result)}; a flush takes its image home`);
+    });
   }
 
-  /** Carries out `KEY=VALUE`. A wrong key or value is a usage Failure. */
-  set(assignment: string): void {
+  /**
+   * Carries out `KEY=VALUE`; `done` gets 0 when what it promises holds, or a negated error number, and then all is as before. A
+   * wrong key or value is a usage Failure.
+   */
+  set(assignment: string, done: (result: number) => void): void {
     const equals = assignment.indexOf("=");
     const key = assignment.slice(0, Math.max(equals, 0));
     const field = FIELDS[key];
@@ -61,21 +75,57 @@ export class Settings {
     }
     const next = { ...this.current };
     field(next, assignment.slice(equals + 1));
+    if (next.durability !== this.current.durability) {
+      this.become(next.durability, done);
+      return;
+    }
+    this.take(next);
+    this.log.info({ setting: assignment }, `set ${assignment}`);
+    done(0);
+  }
+
+  /** What is stored is what holds: until the change is through, the mode before. */
+  private become(durability: Durability, done: (result: number) => void): void {
+    const { volume, log } = this;
+    if (this.isChanging)
+      throw new Failure(`set durability=${durability}: another change is under way; wait for it, and try again`);
+    this.isChanging = true;
+    volume.setDurability(durability, (result) => {
+      this.isChanging = false;
+      if (result === 0) {
+        this.take({ ...this.current, durability });
+        log.info(`set durability=${durability}`);
+      } else {
+        volume.setDurability(this.current.durability, () => undefined);
+      }
+      done(result);
+    });
+  }
+
+  private take(next: LiveSettings): void {
     this.current = next;
     this.device = this.apply();
     this.store();
-    this.log.info({ setting: assignment }, `set ${assignment}`);
   }
 
   private apply(): Device {
     const { volume, current } = this;
-    volume.setDurability(current.durability, () => undefined);
+    const { journaling } = volume;
     volume.maxAgeUs = current.maxAge * 1e6;
     volume.pressure.setShare(current.dirtyLimit);
     volume.writer.pacer.rateLimit = current.rateLimit;
     this.log.level = current.logLevel;
-    if (current.device === "auto") return detectDevice(EngineFd.backing);
-    return { class: current.device, reason: "set by the user" };
+    const device = this.deviceNow();
+    if (journaling !== undefined) {
+      journaling.durability.lossWindowUs = current.lossWindow * 1e6;
+      journaling.router.device = device.class;
+    }
+    return device;
+  }
+
+  private deviceNow(): Device {
+    if (this.current.device === "auto") return detectDevice(EngineFd.backing);
+    return { class: this.current.device, reason: "set by the user" };
   }
 
   /** Kept with its length first, written last: a kill in between leaves the old or none. */
@@ -86,11 +136,16 @@ export class Settings {
     this.memory.writeUInt32LE(text.length, 0);
   }
 
-  private stored(): LiveSettings | undefined {
-    const length = this.memory.readUInt32LE(0);
-    if (length === 0 || length > BYTES_MAX - 4) return undefined;
-    return JSON.parse(this.memory.toString("latin1", 4, 4 + length)) as LiveSettings;
+  /** The durability that an earlier engine left in `memory`. */
+  static storedDurability(memory: ArrayBuffer): Durability {
+    return storedIn(Buffer.from(memory, AT, BYTES_MAX))?.durability ?? "sync";
   }
+}
+
+function storedIn(memory: Buffer): LiveSettings | undefined {
+  const length = memory.readUInt32LE(0);
+  if (length === 0 || length > BYTES_MAX - 4) return undefined;
+  return JSON.parse(memory.toString("latin1", 4, 4 + length)) as LiveSettings;
 }
 
 function oneOf<T extends string>(value: string, choices: readonly T[]): T {

@@ -44,6 +44,7 @@ function setOwnerAndMode(fs: Namespace, request: Request, slot: InodeSlot, valid
     const dirfd = directories.place(slot);
     const result = libc.fchownat(dirfd, directories.name, uid, gid, AT_SYMLINK_NOFOLLOW | directories.flags);
     if (result < 0) return result;
+    fs.options.data.attributesChanged(slot);
   }
   if (valid & Valid.MODE) return setMode(fs, slot, request.u32(In.SETATTR.mode) & MODE_BITS);
   return valid & Valid.KILL_SUIDGID ? killPrivileges(fs, slot) : 0;
@@ -53,6 +54,7 @@ function setMode(fs: Namespace, slot: InodeSlot, mode: number): number {
   const { directories } = fs.inodes;
   const dirfd = directories.place(slot);
   if (dirfd < 0) return dirfd;
+  fs.options.data.attributesChanged(slot);
   if (directories.flags !== 0) return libc.fchmodat(-1, libc.cstring(`/proc/self/fd/${dirfd}`), mode, 0);
   return libc.fchmodat(dirfd, directories.name, mode, AT_SYMLINK_NOFOLLOW);
 }
@@ -102,6 +104,7 @@ function setTimes(fs: Namespace, slot: InodeSlot, { atime, mtime }: Times): numb
   const regular = (fs.inodes.records.mode(slot) & S.IFMT) === S.IFREG;
   const result = regular ? fs.options.data.besides(slot, set) : set();
   if (result < 0) return result;
+  fs.options.data.attributesChanged(slot);
   if (mtime !== undefined && regular) fs.options.data.mtimeSet(slot, Number(mtime.seconds), mtime.nanoseconds);
   return 0;
 }

@@ -70,7 +70,9 @@ function link(fs: Namespace, request: Request, body: ReplyBody): number {
     if (directories.flags === 0) return libc.linkat(from, directories.name, dirfd, path, 0);
     return libc.linkat(-1, libc.cstring(`/proc/self/fd/${from}`), dirfd, path, AT_SYMLINK_FOLLOW);
   });
-  return result < 0 ? result : fs.enter(request.slot, name, body);
+  if (result < 0) return result;
+  fs.options.data.attributesChanged(asSlot(old));
+  return fs.enter(request.slot, name, body);
 }
 
 /** The fuse_open_out that follows the entry of CREATE and TMPFILE. */

@@ -10,7 +10,8 @@
  * request gets that result. A false EEXIST or ENOENT would come from executing again after 3. Not told apart: a name that
  * somebody makes or removes beneath the mount between 2 and the restart.
  *
- * The region (64 KiB of the slab) begins with 4096 bytes of the session; then entries of 640 bytes:
+ * The region (64 KiB of the slab) begins with 4096 bytes of the session: what INIT agreed on, from 1024 on the settings, from
+ * 3072 on what the journal acknowledged (`engine/journal.ts`). Then come entries of 640 bytes:
  *
  *   0  u32 state (EntryState)     4  u32 opcode            8  u32 unique, low        12 u32 unique, high
  *   16 i32 result                 20 u32 subject's slot    24 u32 parent's slot      28 u32 new parent's slot

@@ -81,6 +81,13 @@ export class Records {
     );
   }
 
+  /** Inode number in decimal, and birth: which file it is, whatever its name. */
+  identity(slot: InodeSlot): { inode: string; birth: number } {
+    const at = this.word(slot, 0);
+    const inode = (BigInt(this.u32[at + 5]!) << 32n) | BigInt(this.u32[at + 4]!);
+    return { inode: String(inode), birth: this.f64[this.double(slot, 88)]! };
+  }
+
   /** The key of the record's inode in maps. */
   key(slot: InodeSlot): string {
     const at = this.word(slot, 0);

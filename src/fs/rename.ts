@@ -79,6 +79,8 @@ function execute(fs: Namespace, move: Move): number {
   const exchanged = (move.flags & RenameFlag.EXCHANGE) !== 0;
   const result = exchanged || move.replaced === undefined ? call() : replace(fs, move, move.replaced, call);
   if (result < 0) return result;
+  for (const slot of [move.subject, exchanged ? move.replaced : undefined])
+    if (slot !== undefined) fs.options.data.attributesChanged(slot);
   if (move.subject !== undefined) inodes.rename(move.subject, move.newParent, move.newName);
   if (exchanged && move.replaced !== undefined) inodes.rename(move.replaced, move.parent, move.name);
   return result;

@@ -31,6 +31,10 @@ export function xattrHandlers(fs: Namespace): Record<number, Handler> {
     const dirfd = fs.inodes.directories.place(slot);
     return dirfd < 0 ? dirfd : use(dirfd, fs.inodes.directories.name);
   };
+  const changed = (slot: InodeSlot, result: number): number => {
+    if (result === 0) fs.options.data.attributesChanged(slot);
+    return result;
+  };
   return {
     [Opcode.GETXATTR]: (request, body) => {
       const key = request.name(In.GETXATTR.name);
@@ -50,11 +54,17 @@ export function xattrHandlers(fs: Namespace): Record<number, Handler> {
       if (from + size > request.length) return -E.EINVAL;
       const bytes = request.bytes.subarray(from, from + size);
       const flags = request.u32(In.SETXATTR.flags);
-      return at(request.slot, key, (dirfd, name) => setXattr(dirfd, name, libc.cstring(key), bytes, flags));
+      return changed(
+        request.slot,
+        at(request.slot, key, (dirfd, name) => setXattr(dirfd, name, libc.cstring(key), bytes, flags)),
+      );
     },
     [Opcode.REMOVEXATTR]: (request) => {
       const key = request.name(0);
-      return at(request.slot, key, (dirfd, name) => removeXattr(dirfd, name, libc.cstring(key)));
+      return changed(
+        request.slot,
+        at(request.slot, key, (dirfd, name) => removeXattr(dirfd, name, libc.cstring(key))),
+      );
     },
   };
 }

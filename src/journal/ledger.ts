@@ -259,6 +259,11 @@ export class Ledger {
     image.catchUp(block);
   }
 
+  /** Live commits. */
+  get commits(): number {
+    return this.entries.length;
+  }
+
   get isEmpty(): boolean {
     return this.entries.length === 0;
   }

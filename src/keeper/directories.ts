@@ -13,12 +13,13 @@ export interface Directories {
 
 /**
  * Resolves and checks both directories; a dead mount of ours on either is detached first. `slab` says where the slab of a
- * backing directory would lie, `logFile` may be empty. Throws a `Failure`.
+ * backing directory would lie, `logFile` and `journal` may be empty. Throws a `Failure`.
  */
 export function checkDirectories(
   backing: string,
   mountpoint: string,
   logFile: string,
+  journal: string,
   slab: (directory: string) => string,
 ): Directories {
   const found = { backing: realDirectory(backing, "BACKING"), mountpoint: realDirectory(mountpoint, "MOUNTPOINT") };
@@ -32,7 +33,15 @@ export function checkDirectories(
     closeSync(fd);
   }
   if (logFile !== "") refuseInside(found, realpathOfNew(logFile), "the log file", "give a --log-file elsewhere");
+  if (journal !== "") refuseInside(found, realpathOfNew(journal), "the journal", "give a --journal elsewhere");
   return found;
+}
+
+/** The real path of a backing directory that is not mounted over; a dead mount of ours on it is detached. Throws a `Failure`. */
+export function checkBacking(path: string): string {
+  const backing = realDirectory(path, "BACKING");
+  refuseIfMounted(backing);
+  return backing;
 }
 
 /** Opens the backing directory; its descriptor reaches it even when the mount lies over it. Throws a `Failure`. */
@@ -131,7 +140,7 @@ function refuseInside({ backing, mountpoint }: Directories, path: string, what: 
 }
 
 /** The real path of a file that need not exist yet. */
-function realpathOfNew(path: string): string {
+export function realpathOfNew(path: string): string {
   try {
     return realpathSync.native(path);
   } catch {

@@ -9,6 +9,7 @@ export interface Descriptors {
   backing: number;
   slab: number;
   lock: number;
+  journal: number | undefined;
   /** Where its standard output and error go: a descriptor. */
   log: number;
 }
@@ -33,7 +34,8 @@ export class EngineProcess {
   constructor(script: string, config: EngineConfig, fds: Descriptors, events: EngineEvents) {
     this.events = events;
     const stdio = ["ignore", fds.log, fds.log, fds.fuse, fds.backing, "pipe", fds.slab, fds.lock] as const;
-    const options = { cwd: "/", detached: true, stdio: [...stdio] };
+    const journal = fds.journal === undefined ? [] : [fds.journal];
+    const options = { cwd: "/", detached: true, stdio: [...stdio, ...journal] };
     this.child = spawn(process.execPath, [script, JSON.stringify(config)], options);
     this.child.once("error", () => this.end(1, null));
     this.child.once("close", (code, signal) => this.end(code, signal));

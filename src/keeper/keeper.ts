@@ -2,7 +2,7 @@
  * The keeper's life after the mount: it holds the descriptors, starts the engine, starts it again when it dies, drains on a
  * signal, and cleans up when the engine says that everything is home. It parses no request and touches no data.
  *
- *   engine ends with 0        the mount is gone and all is home: remove slab and state, end
+ *   engine ends with 0        the mount is gone and all is home: remove slab, journal and state, end
  *   engine dies, mounted      start it again; ENGINE_DEATHS_MAX deaths without a request served: stop, leave slab and state
  *   engine dies, unmounted    start it again, for ever, ever slower: it still holds dirty data
  *   SIGTERM, SIGINT           ask the engine to drain, then detach the mount; its last user's close ends everything
@@ -16,7 +16,7 @@ import type { ToKeeper } from "../engine/config.ts";
 import { detachAside, isMounted } from "../fuse/mount.ts";
 import { topMount } from "../sys/mount-table.ts";
 import type { KeeperConfig, Ready } from "./config.ts";
-import { checkDirectories } from "./directories.ts";
+import { checkDirectories, realpathOfNew } from "./directories.ts";
 import { EngineProcess } from "./engine-process.ts";
 import { type Opened, open } from "./opening.ts";
 import { slabPath } from "./slab-file.ts";
@@ -24,16 +24,24 @@ import { slabPath } from "./slab-file.ts";
 const STDERR = 2;
 
 /**
- * Mounts and keeps, until the mount has ended. `ready` is called once, when requests are served. Resolves to the exit code;
+ * Mounts and keeps, until the mount has ended. `recovering` is told how much of a recovery is done, 0 to 1, if one has to come
+ * first; `ready` is called once, when requests are served. Resolves to the exit code;
  * rejects with a `Failure` when it could not begin, and then nothing is left behind.
  */
-export async function keep(config: KeeperConfig, ready: (report: Ready) => void): Promise<ExitCode> {
+export async function keep(
+  config: KeeperConfig,
+  ready: (report: Ready) => void,
+  recovering: (share: number) => void,
+): Promise<ExitCode> {
   process.umask(0); // the engine creates files with exactly the mode that the caller asked for
   const { logFile, settings } = config.engine;
-  const paths = checkDirectories(config.backing, config.mountpoint, logFile, slabPath);
+  const own =
+    config.journal !== "" && realpathOfNew(config.journal) === `${realpathOfNew(config.backing)}/.hypegear/journal`;
+  if (own) config.journal = "";
+  const paths = checkDirectories(config.backing, config.mountpoint, logFile, config.journal, slabPath);
   const log = openLog(logFile, settings.logLevel, { role: "keeper", mountpoint: paths.mountpoint });
   try {
-    const opened = open(config, paths, log);
+    const opened = open(config, paths, log, recovering);
     for (const notice of opened.notices) log.warn(notice);
     return await new Keeper(config, opened, log, ready).run();
   } catch (error) {
@@ -76,9 +84,9 @@ class Keeper {
   }
 
   private startEngine(): void {
-    const { backing, mountpoint, adopted, fds } = this.opened;
+    const { backing, mountpoint, adopted, fds, journal } = this.opened;
     const { force } = this.config;
-    const config = { ...this.config.engine, backing, mountpoint, adopted, force, start: this.starts++ };
+    const config = { ...this.config.engine, backing, mountpoint, adopted, force, journal, start: this.starts++ };
     try {
       this.engine = new EngineProcess(
         this.config.engineScript,

@@ -1,5 +1,5 @@
 /**
- * Everything before the engine: directories, lock, slab, mount, in an order in which each refusal leaves nothing behind.
+ * Everything before the engine: directories, lock, journal, slab, mount, in an order in which each refusal leaves nothing behind.
  * What was made is undone in reverse when a later step fails.
  */
 import { randomUUID } from "node:crypto";
@@ -7,32 +7,35 @@ import { closeSync } from "node:fs";
 import { ExitCode, Failure } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { formatSize } from "../base/size.ts";
+import type { EngineConfig } from "../engine/config.ts";
 import { mountFuse, unmountFuse } from "../fuse/mount.ts";
 import { topMount } from "../sys/mount-table.ts";
-import { adoptable } from "./adoption.ts";
+import { adoptable, type Verdict } from "./adoption.ts";
 import type { KeeperConfig } from "./config.ts";
 import { type Directories, directoryId, openBacking } from "./directories.ts";
+import { endMountJournal, Journals, type MountJournal } from "./journals.ts";
 import { createSlabFile, removeSlabFile, slabPath } from "./slab-file.ts";
-import { currentBootId, type State, StateDirectory } from "./state.ts";
+import { currentBootId, type KnownJournal, type State, StateDirectory } from "./state.ts";
 
 export interface Opened {
   backing: string;
   mountpoint: string;
-  fds: { fuse: number; backing: number; slab: number; lock: number };
+  fds: { fuse: number; backing: number; slab: number; lock: number; journal: number | undefined };
+  journal: EngineConfig["journal"];
   /** Of our mount in the mount table. */
   mountId: number;
   cacheBytes: number;
   adopted: boolean;
   notices: string[];
-  /** Removes slab, state and lock: everything is home. */
+  /** Removes slab, journal, state and lock: everything is home. */
   removeAll(): void;
   /** Unmounts and takes back what this start made; an adopted slab stays. */
   undo(): void;
 }
 
 /** Opens and mounts, or throws a `Failure` and leaves everything as it was. */
-export function open(config: KeeperConfig, paths: Directories, log: Log): Opened {
-  const opening = new Opening(config, paths, log);
+export function open(config: KeeperConfig, paths: Directories, log: Log, progress: (share: number) => void): Opened {
+  const opening = new Opening(config, paths, log, progress);
   try {
     return opening.run();
   } catch (error) {
@@ -45,13 +48,15 @@ class Opening {
   private readonly config: KeeperConfig;
   private readonly paths: Directories;
   private readonly log: Log;
+  private readonly progress: (share: number) => void;
   /** What takes back the steps that were done. */
   private readonly undo: (() => void)[] = [];
 
-  constructor(config: KeeperConfig, paths: Directories, log: Log) {
+  constructor(config: KeeperConfig, paths: Directories, log: Log, progress: (share: number) => void) {
     this.config = config;
     this.paths = paths;
     this.log = log;
+    this.progress = progress;
   }
 
   undoAll(): void {
@@ -59,26 +64,65 @@ class Opening {
   }
 
   run(): Opened {
-    const backing = openBacking(this.paths.backing);
-    this.undo.push(() => closeSync(backing));
-    const { states, lock } = this.locked(backing);
-    const { slab: found, notices } = adoptable(states, this.paths.backing, directoryId(backing), this.config.force);
-    const state = this.stateOf(directoryId(backing), found?.identity ?? randomUUID());
-    const slab = found?.fd ?? this.newSlab(states, state);
-    const cacheBytes = found?.cacheBytes ?? this.config.cacheBytes;
-    if (cacheBytes !== this.config.cacheBytes) notices.push(keptSize(cacheBytes, this.config.cacheBytes));
+    const { config, paths, progress } = this;
+    const root = openBacking(paths.backing);
+    this.undo.push(() => closeSync(root));
+    const { states, lock } = this.locked(root);
+    const verdict = adoptable(states, paths.backing, directoryId(root), config.force);
+    const notices: string[] = [];
+    const journals = new Journals({ config, states, root, backing: paths.backing, notices, progress });
+    const { state, slab, journal } = this.slabAndJournal(states, root, verdict, journals, notices);
+    const { cacheBytes = config.cacheBytes } = verdict.slab ?? {};
+    if (cacheBytes !== config.cacheBytes) notices.push(keptSize(cacheBytes, config.cacheBytes));
     states.write({ ...state, serving: true });
-    const fds = { fuse: this.mounted(), backing, slab, lock };
+    const fds = { fuse: this.mounted(), backing: root, slab, lock, journal: journal?.file.fd };
     return {
-      ...this.paths,
+      ...paths,
       fds,
-      mountId: topMount(this.paths.mountpoint)!.id,
+      journal: journal && { shown: journal.place.shown, bytes: journal.file.size },
+      mountId: topMount(paths.mountpoint)!.id,
       cacheBytes,
-      adopted: found !== undefined,
+      adopted: verdict.slab !== undefined,
       notices,
-      removeAll: () => removeAll(states, state),
+      removeAll: () => removeAll(states, state, journal),
       undo: () => this.undoAll(),
     };
+  }
+
+  /** Carries on with those of the mount before, or makes new ones. */
+  private slabAndJournal(
+    states: StateDirectory,
+    root: number,
+    verdict: Verdict,
+    journals: Journals,
+    notices: string[],
+  ): { state: State; slab: number; journal: MountJournal | undefined } {
+    const found = verdict.slab;
+    const kept = this.kept(journals.settle(verdict));
+    if (kept !== undefined && this.wantsOther(kept)) notices.push(keptJournal(kept));
+    const planned = kept === undefined ? journals.plan() : undefined;
+    const known = kept?.known ?? planned?.known;
+    const state = this.stateOf(directoryId(root), found?.identity ?? randomUUID(), known);
+    // A kill before the journal is whole must leave a state that does not miss it.
+    states.write(found === undefined ? state : { ...state, serving: true, journal: kept?.known });
+    if (found === undefined) this.undo.push(() => states.removeState());
+    else this.undo.push(() => states.write({ ...state, serving: true, journal: kept?.known }));
+    const journal = planned === undefined ? kept : this.undone(journals.make(planned), endMountJournal);
+    return { state, slab: found?.fd ?? this.newSlab(states, state), journal };
+  }
+
+  private kept(journal: MountJournal | undefined): MountJournal | undefined {
+    return journal && this.undone(journal, ({ file }) => file.close());
+  }
+
+  private wantsOther({ known, file }: MountJournal): boolean {
+    const { journal, journalBytes = file.size } = this.config;
+    return journal !== known.path || journalBytes !== file.size;
+  }
+
+  private undone<T>(made: T, undo: (made: T) => void): T {
+    this.undo.push(() => undo(made));
+    return made;
   }
 
   private locked(backing: number): { states: StateDirectory; lock: number } {
@@ -91,13 +135,14 @@ class Opening {
     return { states, lock };
   }
 
-  private stateOf(directory: string, identity: string): State {
+  private stateOf(directory: string, identity: string, journal: KnownJournal | undefined): State {
     return {
       version: this.config.engine.version,
       serving: false,
       slab: slabPath(directory),
       identity,
       directory,
+      ...(journal === undefined ? {} : { journal }),
       mountpoint: this.paths.mountpoint,
       pid: process.pid,
       bootId: currentBootId(),
@@ -105,8 +150,6 @@ class Opening {
   }
 
   private newSlab(states: StateDirectory, state: State): number {
-    states.write(state);
-    this.undo.push(() => states.removeState());
     const fd = createSlabFile(state.slab, this.config.cacheBytes, state.identity, (text) => this.log.info(text));
     this.undo.push(() => {
       closeSync(fd);
@@ -126,13 +169,14 @@ class Opening {
   }
 }
 
-/** The state first: a slab that is gone while the state expects it would be refused by the next mount. */
-function removeAll(states: StateDirectory, state: State): void {
+/** The state first: a slab or a journal that is gone while the state expects it would be refused by the next mount. */
+function removeAll(states: StateDirectory, state: State, journal: MountJournal | undefined): void {
   try {
     states.write({ ...state, serving: false });
   } catch {
-    states.removeState(); // no room for another (guests filled the disk): a kill before the next line leaves a slab that is in the way, no loss
+    states.removeState(); // no room for another (guests filled the disk): a kill before the next line leaves what is in the way, no loss
   }
+  if (journal !== undefined) endMountJournal(journal);
   removeSlabFile(state.slab);
   states.removeState();
   states.clear();
@@ -140,6 +184,9 @@ function removeAll(states: StateDirectory, state: State): void {
 
 const keptSize = (kept: number, wanted: number): string =>
   `the cache keeps its ${formatSize(kept)} because unwritten data is in it; ${formatSize(wanted)} applies after the next clean umount`;
+
+const keptJournal = ({ place, file }: MountJournal): string =>
+  `the journal stays ${place.shown}, ${formatSize(file.size)}, because it belongs to unwritten data; another applies after the next clean umount`;
 
 function lockedBy(backing: string, state: State | undefined): Failure {
   if (state === undefined) {

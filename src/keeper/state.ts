@@ -5,7 +5,7 @@
  * The state is written with serving = false before the slab is made, and with serving = true before the mount: so
  *   no state, or not serving   no guest ever wrote: nothing can be lost
  *   serving, this boot         the slab must be there
- *   serving, another boot      the power took the slab
+ *   serving, another boot      the power took the slab; what was flushed is home, or in the journal that the state names
  */
 import {
   closeSync,
@@ -30,7 +30,16 @@ const LOCK_EX = 2;
 const LOCK_NB = 4;
 const NAME = ".hypegear";
 
+export interface KnownJournal {
+  /** Absolute; empty for `journal` beside the state. */
+  path: string;
+  /** What the journal's superblock says too. */
+  id: string;
+}
+
 export interface State {
+  /** The journal has failed and holds nothing that counts: an engine said so, beside the state. Not written. */
+  isVoid?: boolean;
   version: string;
   serving: boolean;
   /** The slab file's path. */
@@ -39,6 +48,8 @@ export interface State {
   identity: string;
   /** Device and inode number of the backing directory, so that a copy of it is known as one. */
   directory: string;
+  /** The journal; none: there is none. */
+  journal?: KnownJournal | undefined;
   mountpoint: string;
   pid: number;
   bootId: string;
@@ -57,6 +68,21 @@ export class StateDirectory {
     this.shown = shown;
   }
 
+  /** Where the journal lies that is given no other place. */
+  get journal(): string {
+    return `${this.base}/journal`;
+  }
+
+  /** The same, as users know it. */
+  get shownJournal(): string {
+    return `${this.shown}/${NAME}/journal`;
+  }
+
+  /** Where files lie that were unlinked in use. */
+  get held(): string {
+    return `${this.base}/held`;
+  }
+
   /** The state, or undefined when there is none. Throws when it cannot be understood. */
   read(): State | undefined {
     let text: string;
@@ -67,15 +93,27 @@ export class StateDirectory {
       throw this.unusable(error);
     }
     try {
-      return JSON.parse(text) as State;
+      const state = JSON.parse(text) as State;
+      return state.journal !== undefined && state.journal.id === this.voidJournal()
+        ? { ...state, isVoid: true }
+        : state;
     } catch (error) {
       const todo = "move it away only if no slab of it is left in /dev/shm";
       throw new Failure(`${this.shown}/${NAME}/state.json: damaged; ${todo}`, ExitCode.refused, error);
     }
   }
 
+  /** The id of a journal that was declared void (`engine/journal.ts`). */
+  private voidJournal(): string | undefined {
+    try {
+      return readFileSync(`${this.base}/void`, "latin1").trim();
+    } catch {
+      return undefined;
+    }
+  }
+
   /** Replaces the state; it is on stable media when this returns. */
-  write(state: State): void {
+  write({ isVoid: _, ...state }: State): void {
     const fd = openSync(`${this.base}/state.new`, "w", 0o600);
     try {
       writeSync(fd, `${JSON.stringify(state, null, 1)}\n`);
@@ -120,9 +158,9 @@ export class StateDirectory {
     return result === -E.EWOULDBLOCK;
   }
 
-  /** Removes the state: after this, nothing is expected of a slab. */
+  /** Removes the state: after this, nothing is expected of a slab or a journal. */
   removeState(): void {
-    rmSync(`${this.base}/state.json`, { force: true });
+    for (const name of ["state.json", "void"]) rmSync(`${this.base}/${name}`, { force: true });
     this.syncDirectory();
   }
 

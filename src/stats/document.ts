@@ -22,6 +22,8 @@ export interface StatsDocument {
   io: string;
   device: { class: "hdd" | "ssd"; reason: string };
   durability: string;
+  /** Between two instants of `ordered`. */
+  loss_window_us: number;
   policy: string;
   writes: {
     requests: number;
@@ -41,6 +43,16 @@ export interface StatsDocument {
     commits: number;
     journal_bytes: number;
     latency_us: Latency;
+  };
+  journal: {
+    bytes: number;
+    used_bytes: number;
+    /** Commits that a recovery would read. */
+    commits_live: number;
+    /** Dirty blocks that the journal does not have. */
+    uncommitted_blocks: number;
+    /** `none`: the mount has none; `failed`: an error of its device, flushes go home. */
+    state: "ok" | "none" | "failed";
   };
   writeback: {
     ios: number;
@@ -95,6 +107,7 @@ export function statsDocument(source: StatsSource): StatsDocument {
     io: source.io,
     device: { class: source.device.class, reason: source.device.reason },
     durability: source.durability,
+    loss_window_us: source.lossWindowUs,
     policy: source.policy,
     writes: {
       requests: count(Counter.writeRequests),
@@ -118,6 +131,7 @@ export function statsDocument(source: StatsSource): StatsDocument {
       journal_bytes: count(Counter.journalBytes),
       latency_us: latency(counters, HistogramSlot.flush),
     },
+    journal: journalPart(source),
     writeback: {
       ios: count(Counter.writebackIos),
       blocks: count(Counter.writebackBlocks),
@@ -159,6 +173,17 @@ export function imagesDocument(sources: Iterable<ImageSource>): ImagesDocument {
  */
 export const unaccountedBlocks = ({ writes, writeback, dirty }: StatsDocument): number =>
   writes.blocks - writes.absorbed_rewrite_blocks - writes.absorbed_discard_blocks - writeback.blocks - dirty.blocks;
+
+function journalPart({ journal }: StatsSource): StatsDocument["journal"] {
+  if (journal === undefined) return { bytes: 0, used_bytes: 0, commits_live: 0, uncommitted_blocks: 0, state: "none" };
+  return {
+    bytes: journal.bytes,
+    used_bytes: journal.usedBytes,
+    commits_live: journal.commits,
+    uncommitted_blocks: journal.uncommittedBlocks,
+    state: journal.hasFailed ? "failed" : "ok",
+  };
+}
 
 function dirtyPart(source: StatsSource): StatsDocument["dirty"] {
   const bytes = source.dirtyBlocks * BLOCK_BYTES;

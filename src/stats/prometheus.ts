@@ -118,6 +118,18 @@ const FAMILIES: readonly Family[] = [
   counter("hypegear_home_flushes_total", "Flushes that took dirty blocks home.", (d) => d.flushes.home),
   counter("hypegear_journal_commits_total", "Journal transactions.", (d) => d.flushes.commits),
   counter("hypegear_journal_bytes_total", "Bytes appended to the journal.", (d) => d.flushes.journal_bytes),
+  gauge("hypegear_journal_size_bytes", "Room of the journal; 0 without one.", (d) => d.journal.bytes),
+  gauge("hypegear_journal_used_bytes", "How much of it is taken.", (d) => d.journal.used_bytes),
+  gauge("hypegear_journal_live_commits", "Commits that a recovery would read.", (d) => d.journal.commits_live),
+  gauge(
+    "hypegear_uncommitted_blocks",
+    "Dirty blocks that the journal does not have.",
+    (d) => d.journal.uncommitted_blocks,
+  ),
+  gauge("hypegear_journal_failed", "1 when the journal has failed and flushes go home.", (d) =>
+    Number(d.journal.state === "failed"),
+  ),
+  gauge("hypegear_loss_window_seconds", "Time between two instants of mode ordered.", (d) => seconds(d.loss_window_us)),
   counter("hypegear_home_writes_total", "Writes to backing files.", (d) => d.writeback.ios),
   counter("hypegear_home_write_bytes_total", "Bytes of those writes.", (d) => d.writeback.bytes),
   counter("hypegear_home_write_errors_total", "Writes to backing files that failed.", (d) => d.writeback.errors),

@@ -1,6 +1,17 @@
 /** What the running engine tells of itself, as plain figures. Getters are called once a document, between two requests. */
 import type { Counters } from "./counters.ts";
 
+export interface JournalSource {
+  /** Bytes of its ring, and how many of them are taken. */
+  readonly bytes: number;
+  readonly usedBytes: number;
+  /** Commits that a recovery would read. */
+  readonly commits: number;
+  /** Dirty blocks that it does not have. */
+  readonly uncommittedBlocks: number;
+  readonly hasFailed: boolean;
+}
+
 export interface StatsSource {
   readonly counters: Counters;
   /** Monotonic microseconds, the clock of `Counter.mountedAtUs`. */
@@ -13,6 +24,10 @@ export interface StatsSource {
   readonly io: string;
   readonly device: { class: "hdd" | "ssd"; reason: string };
   readonly durability: string;
+  /** Between two instants of `ordered`, microseconds. */
+  readonly lossWindowUs: number;
+  /** Undefined: there is none. */
+  readonly journal: JournalSource | undefined;
   readonly policy: string;
   readonly dirtyBlocks: number;
   readonly dirtyLimitBlocks: number;

@@ -11,7 +11,7 @@ export function renderText(document: StatsDocument): string {
   const over = backing === mountpoint ? "" : ` (${backing})`;
   const lines = [
     `hypegear ${version} on ${mountpoint}${over}, up ${humanDuration(uptime_us)}`,
-    `${document.durability}, policy ${document.policy}, transport ${document.transport}, io ${document.io}`,
+    `${durability(document)}, policy ${document.policy}, transport ${document.transport}, io ${document.io}`,
     `${document.device.class}: ${document.device.reason}`,
     "",
     row("dirty", dirty(document)),
@@ -28,6 +28,7 @@ export function renderText(document: StatsDocument): string {
     row("writes", writes(document)),
     row("reads", reads(document)),
     row("flushes", flushes(document)),
+    row("journal", journal(document)),
     row("home", home(document)),
     row("cache", cache(document)),
     row("engine", engine(document)),
@@ -93,6 +94,16 @@ const reads = ({ reads: r }: StatsDocument): string =>
 function flushes({ flushes: f }: StatsDocument): string {
   const text = `${humanPlural(f.requests, "request")}, ${humanCount(f.home)} by going home`;
   return f.commits === 0 ? text : `${text}, ${humanPlural(f.commits, "commit")} of ${humanBytes(f.journal_bytes)}`;
+}
+
+const durability = ({ durability: mode, loss_window_us }: StatsDocument): string =>
+  mode === "ordered" ? `ordered every ${humanDuration(loss_window_us)}` : mode;
+
+function journal({ journal: j }: StatsDocument): string {
+  if (j.state === "none") return "none: flushes take their image home";
+  if (j.state === "failed") return "FAILED, and given up: flushes take their image home, see the log";
+  const used = `${humanBytes(j.used_bytes)} of ${humanBytes(j.bytes)} in ${humanPlural(j.commits_live, "commit")}`;
+  return `${used}, ${humanPlural(j.uncommitted_blocks, "dirty block")} not in it`;
 }
 
 const home = ({ writeback: w }: StatsDocument): string =>

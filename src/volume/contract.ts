@@ -29,6 +29,8 @@ export interface ImageData {
   whenClean(slot: InodeSlot, clean: () => void): void;
   /** Runs `change`, which sets times of the backing file of `slot` past the data side. */
   besides(slot: InodeSlot, change: () => number): number;
+  /** Owner, mode, times, attributes or names of the file were changed at home: a flush must make that durable too. */
+  attributesChanged(slot: InodeSlot): void;
   /** The user set mtime: while dirty data waits, remembers it so that writeback does not change it. Backing file is the caller's. */
   mtimeSet(slot: InodeSlot, seconds: number, nanoseconds: number): void;
 }

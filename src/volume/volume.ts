@@ -467,6 +467,11 @@ export class Volume implements ImageData {
     return image === undefined ? change() : keepingNote(image, change);
   }
 
+  attributesChanged(slot: InodeSlot): void {
+    const image = this.images.get(slot);
+    if (image !== undefined) image.shapeUnflushed = true;
+  }
+
   mtimeSet(slot: InodeSlot, seconds: number, nanoseconds: number): void {
     const image = this.images.get(slot);
     if (image?.hasFlag(ImageFlag.mtime) === true) image.touch(seconds, nanoseconds);

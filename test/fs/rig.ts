@@ -33,6 +33,8 @@ export const DIRTY_BLOCKS = 3;
 export class PlainData implements ImageData {
   readonly dirty = new Set<InodeSlot>();
   readonly discarded: InodeSlot[] = [];
+  /** Slots of which a flush must make more than data durable. */
+  readonly changed = new Set<InodeSlot>();
   readonly mtimes = new Map<InodeSlot, number>();
   private readonly waiting = new Map<InodeSlot, (() => void)[]>();
   private readonly inodes: Inodes;
@@ -53,7 +55,7 @@ export class PlainData implements ImageData {
     libc.close(fd);
     done(result);
   }
-  discard(slot: InodeSlot, done: () => void): void {
+  discard(slot: InodeSlot, _: () => boolean, done: () => void): void {
     if (this.dirty.delete(slot)) this.discarded.push(slot);
     done();
   }
@@ -63,6 +65,9 @@ export class PlainData implements ImageData {
   }
   besides(_: InodeSlot, change: () => number): number {
     return change();
+  }
+  attributesChanged(slot: InodeSlot): void {
+    this.changed.add(slot);
   }
   mtimeSet(slot: InodeSlot, seconds: number): void {
     this.mtimes.set(slot, seconds);

@@ -83,6 +83,8 @@ export async function startKeeper(
     backing: at.backing,
     mountpoint: at.mountpoint,
     cacheBytes: 8 * 2 ** 20,
+    journal: "",
+    journalBytes: 16 * 2 ** 20,
     allowOther: false,
     force: false,
     engineScript: built("test/keeper/stub-engine.js"),
@@ -98,11 +100,13 @@ export async function startKeeper(
   testScope(() => destroy(keeper, at));
   let text = "";
   for await (const piece of (keeper.stdio as unknown as Readable[])[3]!) text += String(piece);
-  return { report: text === "" ? undefined : (JSON.parse(text) as Report), keeper, ended, logFile };
+  const last = text.trimEnd().split("\n").at(-1)!; // before it comes how far a recovery is
+  return { report: last === "" ? undefined : (JSON.parse(last) as Report), keeper, ended, logFile };
 }
 
 const SETTINGS = {
   durability: "sync",
+  lossWindow: 5,
   device: "auto",
   dirtyLimit: 0.8,
   rateLimit: 0,

@@ -1,6 +1,6 @@
 /**
- * A client that writes stamps at random places, several at a time, until it is killed: `stamper.js FILE LOG BYTES SEED`.
- * FILE has BYTES bytes. The log is appended to before each write and after each answer. Prints a line at its first answer.
+ * A client that writes stamps at random places, several at a time, until it is killed: `stamper.js FILE LOG BYTES SEED [dsync]`;
+ * with `dsync` each write is answered when it is flushed. FILE has BYTES bytes. The log is appended to before each write and after each answer. Prints a line at its first answer.
  */
 import { constants, openSync, writeSync } from "node:fs";
 import { open } from "node:fs/promises";
@@ -9,10 +9,16 @@ import { SECTOR_BYTES, stamp } from "./stamps.ts";
 const DEPTH = 8;
 const SECTORS_MAX = 256;
 
-const [file, logPath, size, seed] = process.argv.slice(2) as [string, string, string, string];
+const [file, logPath, size, seed, dsync] = process.argv.slice(2) as [
+  string,
+  string,
+  string,
+  string,
+  string | undefined,
+];
 const sectors = Number(size) / SECTOR_BYTES;
 const log = openSync(logPath, "a");
-const handle = await open(file, constants.O_RDWR | constants.O_DIRECT);
+const handle = await open(file, constants.O_RDWR | constants.O_DIRECT | (dsync === undefined ? 0 : constants.O_DSYNC));
 const busy = new Uint8Array(sectors);
 let last = 0;
 let state = Number(seed) || 1;

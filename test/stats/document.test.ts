@@ -31,6 +31,7 @@ describe("stats.json", () => {
       io: "uring",
       device: { class: "hdd", reason: "8:1 (sda1) -> sda, queue/rotational is 1" },
       durability: "sync",
+      loss_window_us: 5_000_000,
       policy: "sweep",
       writes: {
         requests: 7_000,
@@ -43,6 +44,13 @@ describe("stats.json", () => {
       },
       reads: { requests: 800, bytes: 3_276_800, hit_blocks: 200, miss_blocks: 600 },
       flushes: { requests: 25, home: 20, commits: 0, journal_bytes: 0, latency_us: { p50: 0, p99: 0, max: 0 } },
+      journal: {
+        bytes: 1_073_733_632,
+        used_bytes: 12_345_344,
+        commits_live: 17,
+        uncommitted_blocks: 222,
+        state: "ok",
+      },
       writeback: { ios: 130, blocks: 5_200, bytes: 21_299_200, errors: 2, mean_run_blocks: 40, inflight: 4 },
       dirty: { bytes: 5_324_800, blocks: 1_300, limit_bytes: 858_992_640, oldest_us: 3_200_001, seconds_to_clean: 6 },
       slab: { bytes: 1_083_179_008, frames: 262_144, free_frames: 260_000, metadata_bytes: 9_437_184 },
@@ -62,6 +70,17 @@ describe("stats.json", () => {
       expect(found.length).toBeGreaterThan(40);
       expect(found.filter((value) => !Number.isSafeInteger(value))).toEqual([]);
     }
+  });
+
+  test("tells a journal that has failed from one that is not there", () => {
+    const journal = exampleSource().journal!;
+    const stateOf = (source: Parameters<typeof exampleSource>[0]): string =>
+      statsDocument(exampleSource(source)).journal.state;
+    expect([
+      stateOf({}),
+      stateOf({ journal: undefined }),
+      stateOf({ journal: { ...journal, hasFailed: true } }),
+    ]).toEqual(["ok", "none", "failed"]);
   });
 
   test("accounts for every block written: absorbed, home or dirty", () => {

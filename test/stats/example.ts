@@ -43,6 +43,8 @@ export function exampleSource(changes: Partial<StatsSource> = {}): StatsSource {
     io: "uring",
     device: { class: "hdd", reason: "8:1 (sda1) -> sda, queue/rotational is 1" },
     durability: "sync",
+    lossWindowUs: 5_000_000,
+    journal: { bytes: 1_073_733_632, usedBytes: 12_345_344, commits: 17, uncommittedBlocks: 222, hasFailed: false },
     policy: "sweep",
     dirtyBlocks: 1_300,
     dirtyLimitBlocks: 209_715.2,

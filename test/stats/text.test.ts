@@ -31,6 +31,7 @@ latency          p50       p99       max
 writes    7,000 requests, 39 MiB
 reads     800 requests, 3.1 MiB, 25 % of the blocks from the cache
 flushes   25 requests, 20 by going home
+journal   12 MiB of 1.0 GiB in 17 commits, 222 dirty blocks not in it
 home      130 writes, 20 MiB, 40 blocks each, 977 KiB/s, 4 in flight
 cache     1.0 GiB, 1016 MiB free, 9.0 MiB of tables
 engine    pid 4711, 2 restarts, 4.0 s of CPU, 80 MiB resident
@@ -70,4 +71,16 @@ test("commits are shown once there is a journal", () => {
   counters.at[Counter.commits] = 5;
   counters.at[Counter.journalBytes] = 1_048_576;
   expect(line("flushes", { counters })).toBe("flushes   25 requests, 20 by going home, 5 commits of 1.0 MiB");
+});
+
+test("a mount without a journal, or with one that has failed, says what flushes do", () => {
+  expect(line("journal", { journal: undefined })).toBe("journal   none: flushes take their image home");
+  const journal = { ...exampleSource().journal!, hasFailed: true };
+  expect(line("journal", { journal })).toBe(
+    "journal   FAILED, and given up: flushes take their image home, see the log",
+  );
+});
+
+test("the mode ordered is shown with its window", () => {
+  expect(line("ordered", { durability: "ordered" })).toBe("ordered every 5.0 s, policy sweep, transport dev, io uring");
 });

@@ -21,7 +21,7 @@ export interface DaemonOptions {
   backing?: string;
   /** Default: an empty scratch directory. Give `backing` again to mount over it. */
   mountpoint?: string;
-  /** Further options of `mount`. Without `--cache-size` it is 64M. */
+  /** Further options of `mount`. Without `--cache-size` it is 64M, and the journal 16M unless something of it is given. */
   args?: readonly string[];
   env?: Record<string, string>;
   scope?: Scope;
@@ -76,9 +76,11 @@ export class Daemon {
   constructor({ backing, mountpoint, args = [], env = {}, scope }: Placed) {
     this.backing = backing;
     this.mountpoint = mountpoint;
-    const size = args.some((arg) => arg.startsWith("--cache-size")) ? [] : ["--cache-size", "64M"];
+    const given = (option: string): boolean => args.some((arg) => arg.startsWith(option));
+    const size = given("--cache-size") ? [] : ["--cache-size", "64M"];
+    const journal = given("--journal") ? [] : ["--journal-size", "16M"];
     const [name, value] = this.mark.split("=") as [string, string];
-    this.keeper = spawn(HYPEGEAR, ["mount", backing, mountpoint, "--foreground", ...size, ...args], {
+    this.keeper = spawn(HYPEGEAR, ["mount", backing, mountpoint, "--foreground", ...size, ...journal, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...MARK, [name]: value, ...env },
     });

@@ -1,0 +1,171 @@
+/** The journal under a real daemon: power cuts, played by killing everything and taking the slab away, and recovery from them. */
+import {
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import { unaccountedBlocks } from "../../src/stats/document.ts";
+import { readState } from "../keeper/stubbed.ts";
+import { type Daemon, hypegear, mountHypegear, refusedMount } from "../support/daemon.ts";
+import { loopFilesystem } from "../support/loop.ts";
+import { unmountLazily } from "../support/mounts.ts";
+import { need } from "../support/need.ts";
+import { scratchDirectory } from "../support/scratch.ts";
+import { removeSlab } from "../support/slabs.ts";
+import { STAMPED_BYTES, startStamper } from "./clients.ts";
+import { check } from "./stamps.ts";
+
+const NEEDS = ["root", "/dev/fuse", "losetup", "mkfs.ext4"] as const;
+const ARGS = ["--cache-size", "16M", "--journal-size", "16M"] as const;
+
+/** Ends a daemon as a power cut would, as far as the page cache lets one: only the filesystem's files are left. */
+async function cutPower(daemon: Daemon): Promise<void> {
+  await daemon.kill("both");
+  await unmountLazily(daemon.mountpoint);
+  await removeSlab(daemon.slab!);
+  const state = readState(daemon.backing);
+  writeFileSync(join(daemon.backing, ".hypegear/state.json"), JSON.stringify({ ...state, bootId: "before" }));
+}
+
+interface Cut {
+  daemon: Daemon;
+  backing: string;
+  image: string;
+  /** Of the stamps that were written: each was flushed before the next. */
+  log: () => string;
+}
+
+/** A mount on a filesystem of its own whose power was cut while stamps were written and flushed. */
+async function cutUnderStamps(args: readonly string[] = ARGS, loadMs = 1200): Promise<Cut> {
+  const { directory: backing } = await loopFilesystem("ext4", 256);
+  const log = join(scratchDirectory("log"), "log");
+  const image = join(backing, "a.img");
+  writeFileSync(image, "");
+  truncateSync(image, STAMPED_BYTES);
+  const daemon = await mountHypegear({ backing, args });
+  const stop = await startStamper(join(daemon.mountpoint, "a.img"), log, 7, "dsync");
+  await sleep(loadMs);
+  await cutPower(daemon);
+  await stop();
+  return { daemon, backing, image, log: () => readFileSync(log, "utf8") };
+}
+
+describe("a power cut in mode sync", () => {
+  test.for([1, 2])(
+    "loses no flushed write: recover brings it home, once and for all (round %s)",
+    async (round, context) => {
+      need(context, ...NEEDS);
+      const { backing, image, log } = await cutUnderStamps(ARGS, round * 900);
+      const before = readFileSync(image);
+      expect(check(before, log()).wrong.length).toBeGreaterThan(0); // or the journal had nothing to do
+
+      const checked = await hypegear(["check", backing]);
+      expect(checked).toMatchObject({ code: 0, stdout: expect.stringMatching(/\d+ commits? of 1 image/) as string });
+      expect(checked.stdout).toMatch(/a\.img: .*\n {2}verdict {2}recoverable: hypegear mount .*, or hypegear recover/);
+      expect(readFileSync(image).equals(before)).toBe(true);
+
+      const recovered = await hypegear(["recover", backing]);
+      expect(recovered).toMatchObject({ code: 0, stderr: "" });
+      expect(recovered.stdout).toMatch(/recovered: \S+ of 1 image brought home from \d+ commits? of the journal\n$/);
+      const { wrong, answered } = check(readFileSync(image), log());
+      expect(wrong.slice(0, 5)).toEqual([]);
+      expect(answered).toBeGreaterThan(20);
+      expect(existsSync(join(backing, ".hypegear"))).toBe(false);
+
+      expect(await hypegear(["recover", backing])).toMatchObject({
+        code: 0,
+        stdout: `${backing}: nothing to bring home\n`,
+      });
+      expect((await hypegear(["check", backing])).stdout).toMatch(/verdict {2}clean: all is home\n$/);
+    },
+  );
+
+  test("loses no flushed write: the next mount brings it home before it serves, and says so", async (context) => {
+    need(context, ...NEEDS);
+    const { daemon, backing, image, log } = await cutUnderStamps();
+    const again = await mountHypegear({ backing, mountpoint: daemon.mountpoint, args: ARGS });
+    expect(again.log).toMatch(/the host went down while .* was mounted/);
+    expect(again.log).toMatch(/recovered: \S+ of 1 image brought home from \d+ commits?/);
+    expect(check(readFileSync(image), log()).wrong.slice(0, 5)).toEqual([]);
+    expect(check(readFileSync(join(again.mountpoint, "a.img")), log()).wrong.slice(0, 5)).toEqual([]);
+    expect(again.stats().dirty.blocks).toBe(0);
+    expect(await again.umount()).toMatchObject({ code: 0 });
+    expect(readdirSync(backing).toSorted()).toEqual(["a.img", "lost+found"]);
+  });
+
+  test("finds an image that was renamed, and one in a directory of its own", async (context) => {
+    need(context, ...NEEDS);
+    const { backing, image, log } = await cutUnderStamps();
+    renameSync(image, join(backing, "lost+found", "renamed"));
+    expect(await hypegear(["recover", backing])).toMatchObject({ code: 0, stderr: "" });
+    expect(check(readFileSync(join(backing, "lost+found", "renamed")), log()).wrong.slice(0, 5)).toEqual([]);
+  });
+
+  test("fault 15: an image removed or written since is refused, and nothing written, until it is forced", async (context) => {
+    need(context, ...NEEDS);
+    const { daemon, backing, image } = await cutUnderStamps();
+    copyFileSync(image, `${image}.kept`);
+    await sleep(6000); // what the daemon itself may have written ends a little after its last commit
+    writeFileSync(image, Buffer.alloc(4096, 0x66), { flag: "r+" });
+    const changed = readFileSync(image);
+    const { mountpoint } = daemon;
+    const refusals = [
+      await hypegear(["recover", backing]),
+      await refusedMount({ backing, mountpoint, args: ARGS }),
+      await hypegear(["check", backing]),
+    ];
+    for (const { code, stdout, stderr } of refusals) {
+      expect(code).toBe(3);
+      expect(stdout + stderr).toMatch(/a\.img \(modified .*, after the host went down\)/);
+    }
+    expect(readFileSync(image).equals(changed)).toBe(true);
+    expect(readState(backing).serving).toBe(true);
+    const forced = await hypegear(["recover", "--force", backing]);
+    expect(forced).toMatchObject({ code: 0, stderr: expect.stringMatching(/the journal goes over them/) as string });
+    expect(existsSync(join(backing, ".hypegear"))).toBe(false);
+  });
+});
+
+describe("a kill in mode sync", () => {
+  test("keeps slab and journal together: the next mount carries on with both, and loses nothing", async (context) => {
+    need(context, ...NEEDS);
+    const { directory: backing } = await loopFilesystem("ext4", 256);
+    const log = join(scratchDirectory("log"), "log");
+    writeFileSync(join(backing, "a.img"), "");
+    truncateSync(join(backing, "a.img"), STAMPED_BYTES);
+    let daemon = await mountHypegear({ backing, args: ARGS });
+    for (let round = 1; round <= 3; round++) {
+      rmSync(join(daemon.mountpoint, "a.img"));
+      writeFileSync(join(daemon.mountpoint, "a.img"), "");
+      truncateSync(join(daemon.mountpoint, "a.img"), STAMPED_BYTES);
+      rmSync(log, { force: true });
+      const stop = await startStamper(join(daemon.mountpoint, "a.img"), log, round, "dsync");
+      await sleep(500);
+      await daemon.kill("engine");
+      await sleep(500);
+      await daemon.kill("both");
+      await stop();
+      expect(await hypegear(["recover", "--force", backing])).toMatchObject({
+        code: 3,
+        stderr: expect.stringMatching(/its slab .* is there, and has what the journal does not; mount it/) as string,
+      });
+      daemon = await mountHypegear({ backing, mountpoint: daemon.mountpoint, args: ARGS });
+      expect(daemon.log).toMatch(/carrying on with the slab/);
+      expect(daemon.stats().journal.state).toBe("ok");
+      const { wrong } = check(readFileSync(join(daemon.mountpoint, "a.img")), readFileSync(log, "utf8"));
+      expect(wrong.slice(0, 5)).toEqual([]);
+      expect(unaccountedBlocks(daemon.stats())).toBe(0);
+    }
+    expect(await daemon.umount()).toMatchObject({ code: 0 });
+    expect(check(readFileSync(join(backing, "a.img")), readFileSync(log, "utf8")).wrong.slice(0, 5)).toEqual([]);
+    expect(readdirSync(backing).toSorted()).toEqual(["a.img", "lost+found"]);
+  });
+});
