@@ -58,6 +58,7 @@ export function planOf(random: Random): Plan {
   const isLarge = random.chance(0.15);
   const blocks = isLarge ? 700 : random.pick([2, 6, 24, 96]);
   const requests = random.between(15, isLarge ? 60 : 120);
+  const longestWrite = isLarge ? 2 ** 20 : random.pick([600, 5000, 40_000, blocks * BLOCK_BYTES]);
   return {
     images: random.between(1, 3),
     capacity: blocks * BLOCK_BYTES,
@@ -68,13 +69,13 @@ export function planOf(random: Random): Plan {
     dirtyLimit: random.pick([0.05, 0.05, 0.1, 0.3, 0.8, 0.95]),
     weights: weightsOf(random, often),
     grain: [random.below(4), random.below(4), random.below(4) + 0.1],
-    longestWrite: isLarge ? 2 ** 20 : random.pick([600, 5000, 40_000, blocks * BLOCK_BYTES]),
+    longestWrite,
     hotBlocks: random.pick([1, 3, blocks, blocks]),
     faults: random.chance(0.5) ? HEALTHY : faultsOf(random),
     kills: random.chance(0.5) ? 0 : 0.05,
     powerCut: random.chance(0.4),
     freeBlocks: random.chance(0.1) ? random.between(blocks, blocks * 3) : Number.POSITIVE_INFINITY,
-    ...journalOf(random),
+    ...journalOf(random, longestWrite),
     healthyFrom: random.between(requests / 2, requests),
   };
 }
@@ -99,8 +100,13 @@ function weightsOf(random: Random, often: () => number): Record<Kind, number> {
   };
 }
 
-function journalOf(random: Random): Pick<Plan, "mode" | "ringBlocks" | "lossWindowUs" | "device"> {
-  const ringBlocks = random.chance(0.15) ? 0 : random.pick([1300, 1600, 2500]);
+/** A small ring is gone round often, and is full at times. The smallest still holds what may wait for one transaction of `ordered`. */
+function journalOf(
+  random: Random,
+  longestWrite: number,
+): Pick<Plan, "mode" | "ringBlocks" | "lossWindowUs" | "device"> {
+  const smallest = 250 + 3 * (Math.ceil(longestWrite / BLOCK_BYTES) + 1);
+  const ringBlocks = random.chance(0.15) ? 0 : smallest + random.magnitude(1500);
   const mode = random.pick(["sync", "sync", "ordered", "ordered", "volatile"] as const);
   return {
     ringBlocks,
