@@ -469,7 +469,7 @@ export class Volume implements ImageData {
 
   attributesChanged(slot: InodeSlot): void {
     const image = this.images.get(slot);
-    if (image !== undefined) image.shapeUnflushed = true;
+    if (image !== undefined) image.shapeChanges++;
   }
 
   mtimeSet(slot: InodeSlot, seconds: number, nanoseconds: number): void {
