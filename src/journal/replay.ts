@@ -45,7 +45,7 @@ export interface ReplayOptions {
   readonly journal: string;
   readonly force: boolean;
   /** Told now and then how much is done, 0 to 1. */
-  progress(share: number): void;
+  readonly progress: (share: number) => void;
 }
 
 export interface Replayed {

@@ -51,7 +51,7 @@ export class Checkpoint {
 
   /** Called once a turn of the loop. */
   pump(): void {
-    const { journal, ledger, nowUs } = this.context;
+    const { journal, ledger } = this.context;
     if (this.isActive || journal.isTrimming || journal.broken !== 0) {
       if (journal.broken !== 0) for (const done of this.allWaiters.splice(0)) done(journal.broken);
       return;
@@ -70,7 +70,7 @@ export class Checkpoint {
       return;
     }
     const isFull = this.isWanted || journal.usedBlocks > journal.blocks * BEGIN_SHARE;
-    if (!isFull || ledger.isEmpty || nowUs() < this.pausedUntilUs) return;
+    if (!isFull || ledger.isEmpty || this.context.nowUs() < this.pausedUntilUs) return;
     this.isActive = true;
     this.begin(this.target(), []);
   }

@@ -111,6 +111,11 @@ export class Durability {
     return this.context.journal.broken !== 0;
   }
 
+  /** Copies within home would be in no transaction. */
+  get refusesCopies(): boolean {
+    return this.context.cache.commits.holdsBack;
+  }
+
   /** Flushes are answered before anything is safe. */
   get flushesAtOnce(): boolean {
     return this.mode === "volatile" || (this.mode === "ordered" && !this.isBroken);

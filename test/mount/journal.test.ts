@@ -75,9 +75,9 @@ describe("a power cut in mode sync", () => {
       const recovered = await hypegear(["recover", backing]);
       expect(recovered).toMatchObject({ code: 0, stderr: "" });
       expect(recovered.stdout).toMatch(/recovered: \S+ of 1 image brought home from \d+ commits? of the journal\n$/);
-      const { wrong, answered } = check(readFileSync(image), log());
+      const { wrong, promised } = check(readFileSync(image), log());
       expect(wrong.slice(0, 5)).toEqual([]);
-      expect(answered).toBeGreaterThan(20);
+      expect(promised).toBeGreaterThan(20);
       expect(existsSync(join(backing, ".hypegear"))).toBe(false);
 
       expect(await hypegear(["recover", backing])).toMatchObject({
