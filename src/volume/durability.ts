@@ -158,8 +158,11 @@ export class Durability {
 
   /** The image's shape is about to change at home: `done` when it may, with what `cancel` needs. */
   declare(image: Image, kind: OperationKind, offset: number, length: number, done: (result: number) => void): void {
-    if (this.mode !== "ordered" || this.isBroken) done(0);
-    else this.declareOperation({ kind, image: this.context.transactions.live(image.slot), offset, length }, done);
+    const live = this.context.transactions.live(image.slot);
+    const isCut = kind === "truncate" && offset < image.size && live.commits > 0;
+    if (this.isBroken || (this.mode !== "ordered" && !isCut)) done(0);
+    else if (this.mode === "ordered") this.declareOperation({ kind, image: live, offset, length }, done);
+    else this.declareOperation({ kind: "reshape", image: live, offset, length }, () => done(0));
   }
 
   /** What was declared did not take place: `done` when a power cut will not make it do so. */
