@@ -8,7 +8,7 @@ const tests = readdirSync("test", { recursive: true, encoding: "utf8" })
   .filter((file) => file.endsWith(".test.ts"))
   .map((file) => join("test", file));
 const alone = tests.filter((file) =>
-  /support\/(daemon|loop)\.ts|test\/(guests|bench|keeper)\//.test(`${file}\n${readFileSync(file, "utf8")}`),
+  /support\/(daemon|loop)\.ts|\/rig\.ts|test\/(guests|bench|keeper)\//.test(`${file}\n${readFileSync(file, "utf8")}`),
 );
 
 // Workers do not see what the main process puts into its environment later.

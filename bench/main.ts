@@ -2,9 +2,13 @@
 import { writeFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 import { resolve } from "node:path";
+import { durabilityReport, measureDurability, targetRatios } from "./durability.ts";
 import { idleReport, measureIdle } from "./idle.ts";
 import { lsReport, measureLs } from "./ls.ts";
 import { type Options, type Part, readOptions, USAGE, UsageError } from "./options.ts";
+import { measureReplay, replayReport } from "./replay.ts";
+import { measureRestart, restartReport } from "./restart.ts";
+import { measureRotating, rotatingReport } from "./rotating.ts";
 import { measureSpeed, type SpeedResult } from "./speed.ts";
 import { goalRatios, speedReport } from "./speed-report.ts";
 import { type Cleanup, withCleanup } from "./support/cleanup.ts";
@@ -63,7 +67,39 @@ const PARTS: Record<Part, (options: Options, scratch: string, cleanup: Cleanup) 
     say(`${idleReport(result)}\n`);
     return result;
   },
+  durability: async (options, scratch, cleanup) => {
+    const result = await measureDurability(options, scratch, cleanup, progress);
+    say(`${durabilityReport(result)}\n`);
+    return { ...result, targets: targetRatios(result) };
+  },
+  recovery: async (options, scratch, cleanup) => {
+    const restart = await measureRestart(options, scratch, cleanup);
+    say(`${restartReport(restart)}\n`);
+    const replay = await replayIfPossible(options, scratch, cleanup);
+    say(
+      typeof replay === "string" ? `  not measured: replay of a journal: ${replay}\n\n` : `${replayReport(replay)}\n`,
+    );
+    return { restart, replay };
+  },
+  rotating: (options) => {
+    const gains = measureRotating(options.seed);
+    say(`${rotatingReport(gains)}\n`);
+    return Promise.resolve(gains);
+  },
 };
+
+/** The result, or why there is none: a build without the journal still has an engine to restart. */
+async function replayIfPossible(
+  options: Options,
+  scratch: string,
+  cleanup: Cleanup,
+): Promise<Awaited<ReturnType<typeof measureReplay>> | string> {
+  try {
+    return await measureReplay(options, scratch, cleanup);
+  } catch (error) {
+    return (error as Error).message.trim();
+  }
+}
 
 /** Every part has its own servers, gone before the next one starts. False if it could not be measured. */
 async function runPart(part: Part, options: Options, kept: Record<string, unknown>): Promise<boolean> {

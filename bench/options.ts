@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { SERVERS } from "./servers/all.ts";
 import { WORKLOADS } from "./workloads.ts";
 
-export const PARTS = ["speed", "ls", "idle"] as const;
+export const PARTS = ["speed", "ls", "idle", "durability", "recovery", "rotating"] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface Options {
@@ -18,6 +18,9 @@ export interface Options {
   cacheBytes: number;
   files: number;
   idleSeconds: number;
+  /** Dirty data at the kill of an engine, and the journal that is taken home. */
+  dirtyBytes: number;
+  journalBytes: number;
   servers: string[];
   workloads: string[];
   seed: number;
@@ -27,9 +30,9 @@ export interface Options {
   json: string | null;
 }
 
-export const USAGE = `usage: npm run bench -- [speed] [ls] [idle] [options]        (without names: all three)
+export const USAGE = `usage: npm run bench -- [PART...] [options]        PARTs, without names all: ${PARTS.join(" ")}
   --rounds N       rounds, each server in each (default 5)      --seconds S   of one measurement (default 2)
-  --only A,B       only these servers and workloads:
+  --only A,B       only these servers and workloads of speed:
                    ${SERVERS.map((server) => server.name).join(" ")}
                    ${WORKLOADS.map((workload) => workload.name).join(" ")}
   --pin CPU        servers and client on this one CPU           --seed N      of fio's random offsets (default 1)
@@ -63,6 +66,8 @@ const FULL = {
   cacheBytes: 2 ** 30,
   files: 10_000,
   idleSeconds: 10,
+  dirtyBytes: 4 * 2 ** 30,
+  journalBytes: 2 ** 30,
 };
 const SMOKE: typeof FULL = {
   rounds: 1,
@@ -72,6 +77,8 @@ const SMOKE: typeof FULL = {
   cacheBytes: 128 * 2 ** 20,
   files: 300,
   idleSeconds: 1,
+  dirtyBytes: 32 * 2 ** 20,
+  journalBytes: 64 * 2 ** 20,
 };
 
 function numberWithin(flag: string, text: string | undefined, fallback: number, min: number, max: number): number {

@@ -1,4 +1,4 @@
-/** The rounds: in each, every workload is given to every server in turn, in an order that rotates. */
+/** hypegear and its peers on workloads that never flush. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Options } from "./options.ts";
@@ -8,6 +8,7 @@ import type { Cleanup } from "./support/cleanup.ts";
 import { cpuUsBetween, processTree, readCpu } from "./support/cpu.ts";
 import { type FioJob, runFio } from "./support/fio.ts";
 import { Unavailable } from "./support/process.ts";
+import { takeTurns } from "./support/turns.ts";
 import { WORKLOADS, type Workload } from "./workloads.ts";
 
 export interface Sample {
@@ -53,10 +54,15 @@ class SpeedBench {
     for (const server of SERVERS.filter((entry) => this.options.servers.includes(entry.name))) {
       await this.enter(server, scratch);
     }
-    for (let round = 0; round < this.options.rounds; round += 1) {
-      this.say(`round ${round + 1} of ${this.options.rounds}`);
-      for (const [turn, workload] of this.workloads.entries()) await this.takeTurns(workload, round, turn);
-    }
+    await takeTurns(
+      this.options.rounds,
+      this.workloads,
+      this.contestants,
+      this.say,
+      async (contestant, workload, round) => {
+        contestant.samples.get(workload.name)!.push(await this.sample(contestant, workload, round));
+      },
+    );
     for (const contestant of this.contestants) contestant.remark = this.ask(contestant);
     return { series: this.contestants, missing: this.missing };
   }
@@ -89,14 +95,6 @@ class SpeedBench {
     this.say(`${server.name}: not measured: ${reason}`);
   }
 
-  private async takeTurns(workload: Workload, round: number, turn: number): Promise<void> {
-    const count = this.contestants.length;
-    for (let place = 0; place < count; place += 1) {
-      const contestant = this.contestants[(place + round + turn) % count]!;
-      contestant.samples.get(workload.name)!.push(await this.sample(contestant, workload, round));
-    }
-  }
-
   private async sample(contestant: Contestant, workload: Workload, round: number): Promise<Sample | null> {
     try {
       return await this.measure(contestant.running, workload, round);
@@ -119,7 +117,7 @@ class SpeedBench {
   private job(running: RunningServer, workload: Workload, round: number): FioJob {
     const { imageBytes, engine, seconds, seed, pin } = this.options;
     const { rw, blockSize, depth } = workload;
-    const request = { file: running.file, bytes: imageBytes, rw, blockSize, depth };
+    const request = { files: [running.file], bytes: imageBytes, rw, blockSize, depth, flushEvery: 0 };
     return { ...request, engine, seconds, seed: seed + round, pin, interrupted: this.cleanup.interrupted };
   }
 }

@@ -22,20 +22,31 @@ function linkLibrary(directory: string): void {
   symlinkSync(join(root, `prebuilds/linux-${process.arch}/libfuse.so`), join(directory, "libfuse.so.2"));
 }
 
-async function start(stage: Stage, variant: "default" | "tuned"): Promise<RunningServer> {
-  const mountpoint = join(stage.directory, "mount");
-  const folder = join(stage.directory, "backing");
-  mkdirSync(mountpoint);
-  mkdirSync(folder);
+/** Mounts the passthrough of `folder` on `mountpoint`; its process. */
+export async function mountFuseNative(
+  stage: Stage,
+  folder: string,
+  mountpoint: string,
+  variant: "default" | "tuned",
+): Promise<number> {
   linkLibrary(stage.directory);
-  writeImage(join(folder, "image"), stage.imageBytes);
   const library = `LD_LIBRARY_PATH=${stage.directory}`;
   const command = ["env", library, process.execPath, PEER, mountpoint, folder, variant];
   const server = startServer(command, stage.pin, join(stage.directory, "log"));
   stage.cleanup.add(() => detach(mountpoint));
   stage.cleanup.add(() => stopServer(server));
   await untilReady(server, () => isMounted(mountpoint));
-  return { file: join(mountpoint, "image"), pid: server.pid };
+  return server.pid;
+}
+
+async function start(stage: Stage, variant: "default" | "tuned"): Promise<RunningServer> {
+  const mountpoint = join(stage.directory, "mount");
+  const folder = join(stage.directory, "backing");
+  mkdirSync(mountpoint);
+  mkdirSync(folder);
+  writeImage(join(folder, "image"), stage.imageBytes);
+  const pid = await mountFuseNative(stage, folder, mountpoint, variant);
+  return { file: join(mountpoint, "image"), pid };
 }
 
 export const fuseNative: Server = {

@@ -3,13 +3,13 @@ import { mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { StatsDocument } from "../../src/stats/document.ts";
 import { detach, isMounted } from "../support/mounts.ts";
-import { type ServerProcess, startServer, stopServer, untilReady } from "../support/process.ts";
+import { killServer, type ServerProcess, startServer, stopServer, untilReady } from "../support/process.ts";
 import { HYPEGEAR } from "../support/project.ts";
 import { writeImage } from "../support/scratch.ts";
 import type { Server, Stage } from "./server.ts";
 
 /** Below the bench's scratch directory nothing is worth keeping: a killed mount's slab, which its user would get back, goes. */
-function discardSlab(backing: string): void {
+export function discardSlab(backing: string): void {
   let slab: string;
   try {
     slab = (JSON.parse(readFileSync(join(backing, ".hypegear/state.json"), "utf8")) as { slab: string }).slab;
@@ -22,10 +22,15 @@ function discardSlab(backing: string): void {
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** Mounts `backing` on `mountpoint` and leaves unmounting to `stage.cleanup`. */
-export async function mountHypegear(stage: Stage, backing: string, mountpoint: string): Promise<ServerProcess> {
+/** Mounts `backing` on `mountpoint` with further options and leaves unmounting to `stage.cleanup`. */
+export async function mountHypegear(
+  stage: Stage,
+  backing: string,
+  mountpoint: string,
+  args: readonly string[] = [],
+): Promise<ServerProcess> {
   const size = `${stage.cacheBytes / 2 ** 20}M`;
-  const command = [HYPEGEAR, "mount", backing, mountpoint, "--foreground", "--cache-size", size];
+  const command = [HYPEGEAR, "mount", backing, mountpoint, "--foreground", "--cache-size", size, ...args];
   const server = startServer(command, stage.pin, join(stage.directory, "log"));
   stage.cleanup.add(() => discardSlab(backing));
   stage.cleanup.add(() => detach(mountpoint));
@@ -35,9 +40,24 @@ export async function mountHypegear(stage: Stage, backing: string, mountpoint: s
   return server;
 }
 
+/** Kills keeper and engine and takes their mount away; slab and state stay. */
+export async function killHypegear(server: ServerProcess, mountpoint: string): Promise<void> {
+  await killServer(server);
+  detach(mountpoint);
+}
+
+/** Ends a mount of the bench without taking anything home. */
+export async function abandonHypegear(server: ServerProcess, backing: string, mountpoint: string): Promise<void> {
+  await killHypegear(server, mountpoint);
+  discardSlab(backing);
+}
+
+export const statsOf = (mountpoint: string): StatsDocument =>
+  JSON.parse(readFileSync(join(mountpoint, ".hypegear/stats.json"), "utf8")) as StatsDocument;
+
 /** Whether the run was what it claims: all through the cache, nothing drained meanwhile, one engine. */
 function remark(mountpoint: string): string {
-  const stats = JSON.parse(readFileSync(join(mountpoint, ".hypegear/stats.json"), "utf8")) as StatsDocument;
+  const stats = statsOf(mountpoint);
   const { reads, writeback, engine } = stats;
   return (
     `transport ${stats.transport}, io ${stats.io}; reads hit ${reads.hit_blocks} blocks and missed ${reads.miss_blocks}; ` +

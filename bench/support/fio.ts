@@ -1,13 +1,17 @@
-/** One fio job and what it measured. */
+/** One run of fio and what it measured. */
 import { execFile } from "node:child_process";
 import { pinned } from "./process.ts";
 
 export interface FioJob {
-  file: string;
+  /** One client each. */
+  files: string[];
+  /** Of each file. */
   bytes: number;
-  rw: "randwrite" | "randread" | "write";
+  rw: "randwrite" | "randread" | "write" | "read";
   blockSize: string;
   depth: number;
+  /** fdatasync(2) after so many writes; 0: never. */
+  flushEvery: number;
   engine: "libaio" | "io_uring";
   /** null: once over the whole file. */
   seconds: number | null;
@@ -43,16 +47,18 @@ const OUTPUT_BYTES_MAX = 2 ** 24;
 function fioArguments(job: FioJob): string[] {
   const time = job.seconds === null ? [] : ["--time_based", `--runtime=${Math.round(job.seconds * 1000)}ms`];
   const clock = job.depth === 1 ? ["--lat_percentiles=1", "--clat_percentiles=0"] : ["--gtod_reduce=1"];
-  const file = ["--name=bench", `--filename=${job.file}`, `--size=${job.bytes}`, "--direct=1", "--allow_file_create=0"];
+  const file = [`--size=${job.bytes}`, "--direct=1", "--allow_file_create=0", `--fdatasync=${job.flushEvery}`];
   const requests = [`--rw=${job.rw}`, `--bs=${job.blockSize}`, `--iodepth=${job.depth}`, `--ioengine=${job.engine}`];
   const client = [
     "--norandommap",
     `--randseed=${job.seed}`,
     "--scramble_buffers=0",
     "--thread",
+    "--group_reporting",
     "--output-format=json",
   ];
-  return [...file, ...requests, ...client, ...time, ...clock];
+  const jobs = job.files.flatMap((name, index) => [`--name=client${index}`, `--filename=${name}`]);
+  return [...file, ...requests, ...client, ...time, ...clock, ...jobs];
 }
 
 /** Runs `command` to its end; its standard output. Throws with what it said when it fails or hangs. */
@@ -67,13 +73,13 @@ function capture(command: string[], timeoutMs: number, signal: AbortSignal): Pro
   });
 }
 
-/** Runs one job. Throws when fio fails: the server answered an error, or not at all. */
+/** Runs it. Throws when fio fails: the server answered an error, or not at all. */
 export async function runFio(job: FioJob): Promise<FioResult> {
   const command = pinned(["fio", ...fioArguments(job)], job.pin);
   const text = await capture(command, (job.seconds ?? 0) * 1000 + HANG_TIMEOUT_MS, job.interrupted);
   const result = (JSON.parse(text.slice(text.indexOf("{"))) as FioOutput).jobs[0]!;
-  if (result.error !== 0) throw new Error(`fio: error ${result.error} on ${job.file}`);
-  const direction = job.rw === "randread" ? result.read : result.write;
+  if (result.error !== 0) throw new Error(`fio: error ${result.error} on ${job.files.join(" ")}`);
+  const direction = job.rw.endsWith("read") ? result.read : result.write;
   const { mean, percentile } = direction.lat_ns;
   const latencyUs = job.depth === 1 ? { mean: mean / 1000, p99: (percentile?.["99.000000"] ?? 0) / 1000 } : null;
   return { operations: direction.total_ios, iops: direction.iops, latencyUs };

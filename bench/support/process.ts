@@ -65,6 +65,12 @@ function signal(pid: number, name: NodeJS.Signals): void {
   }
 }
 
+/** SIGKILL to a server and its children; returns when it has ended. */
+export async function killServer(server: ServerProcess): Promise<void> {
+  for (const pid of processTree(server.pid)) signal(pid, "SIGKILL");
+  while (!hasEnded(server.child)) await sleep(POLL_MS);
+}
+
 /** SIGTERM, then, for one that does not listen, SIGKILL to it and its children. */
 export async function stopServer(server: ServerProcess): Promise<void> {
   if (hasEnded(server.child)) return;
@@ -74,5 +80,5 @@ export async function stopServer(server: ServerProcess): Promise<void> {
   process.stderr.write(
     `bench: process ${server.pid} has not ended ${STOP_TIMEOUT_MS / 1000} s after SIGTERM: killed\n`,
   );
-  for (const pid of processTree(server.pid)) signal(pid, "SIGKILL");
+  await killServer(server);
 }

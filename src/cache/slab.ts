@@ -170,6 +170,12 @@ export class Slab {
     return (frame * BLOCK_BYTES) % VIEW_BYTES_MAX;
   }
 
+  /** Copies bytes `low` to `high` - 1 of one frame to the same place in another. */
+  copy(from: FrameNo, to: FrameNo, low: number, high: number): void {
+    const source = this.frameIndex(from);
+    this.frameView(to).set(this.frameView(from).subarray(source + low, source + high), this.frameIndex(to) + low);
+  }
+
   /** Shared memory in use, bytes. */
   get bytes(): number {
     return this.layout.inodesAt + this.inodesAllocated * INODE_BYTES;

@@ -15,16 +15,8 @@ import { Commits } from "./commits.ts";
 import { FrameState, type FrameTable, NONE } from "./frames.ts";
 import type { Image } from "./images.ts";
 import { BlockIndex } from "./index.ts";
+import type { DirtyObserver } from "./observer.ts";
 import type { Slab } from "./slab.ts";
-
-/** Told of every change among the frames that a home write may take; the replacement policy is one. */
-export interface DirtyObserver {
-  admitted(frame: FrameNo): void;
-  rewritten(old: FrameNo, frame: FrameNo): void;
-  removed(frame: FrameNo): void;
-  returned(frame: FrameNo): void;
-  isListed(frame: FrameNo): boolean;
-}
 
 export class WriteCache {
   readonly frames: FrameTable;
@@ -171,18 +163,11 @@ export class WriteCache {
 
   private takeOver(old: FrameNo, frame: FrameNo, low: number, high: number, completed: boolean): void {
     this.frames.forValid(old, (from, to) => {
-      if (from < low) this.copyBytes(old, frame, from, Math.min(to, low));
-      if (to > high) this.copyBytes(old, frame, Math.max(from, high), to);
+      if (from < low) this.slab.copy(old, frame, from, Math.min(to, low));
+      if (to > high) this.slab.copy(old, frame, Math.max(from, high), to);
     });
     if (completed) this.frames.setRange(frame, 0, BLOCK_BYTES);
     else this.frames.setJoined(frame, old, low, high);
-  }
-
-  private copyBytes(from: FrameNo, to: FrameNo, low: number, high: number): void {
-    const source = this.slab.frameIndex(from);
-    this.slab
-      .frameView(to)
-      .set(this.slab.frameView(from).subarray(source + low, source + high), this.slab.frameIndex(to) + low);
   }
 
   /** Copies the valid bytes of `frame` to `target`, which stands for the whole block. */
@@ -202,7 +187,7 @@ export class WriteCache {
     const { frames } = this;
     frames.describe(spare, image.slot, block, stamp, 0, 0);
     frames.copyValidity(spare, old);
-    this.copyBytes(old, spare, 0, BLOCK_BYTES);
+    this.slab.copy(old, spare, 0, BLOCK_BYTES);
     const at = this.slab.frameIndex(spare);
     this.slab.frameView(spare).fill(0, at + low, at + high);
     this.supersede(image, old, spare, 0, BLOCK_BYTES, false, false);
@@ -377,14 +362,10 @@ export class WriteCache {
     else this.release(frame);
   }
 
-  private release(frame: FrameNo): void {
+  /** Frees a frame that nothing uses, or one of an earlier engine whose image is gone. */
+  release(frame: FrameNo): void {
     this.frames.setState(frame, FrameState.free);
     this.allocator.release(frame);
-  }
-
-  /** Frees a frame of an earlier engine whose image is gone. */
-  forgetFrame(frame: FrameNo): void {
-    this.release(frame);
   }
 
   /**

@@ -26,9 +26,10 @@ export interface Facts {
  *   gone       the file is about to be removed: earlier records are void. Takes place before the commit's own blocks.
  *   truncate   the size becomes `offset`, and what was beyond is gone. Takes place after the commit's blocks.
  *   zero       the range reads as zeros. Takes place after the commit's blocks.
+ *   reshape    the file is about to be cut: a filesystem that finishes that when it comes up again sets its mtime (ext4 does)
  *   cancel     what commit `offset` does to the image's shape did not take place
  */
-export const OPERATIONS = ["revoke", "gone", "truncate", "zero", "cancel"] as const;
+export const OPERATIONS = ["revoke", "gone", "truncate", "zero", "cancel", "reshape"] as const;
 export type OperationKind = (typeof OPERATIONS)[number];
 
 /** True for what changes a home file when it is replayed. */

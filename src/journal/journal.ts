@@ -85,6 +85,8 @@ export class Journal {
   broken: number;
   /** A transaction is being written. */
   busy = false;
+  /** Ring blocks that are taken when it is over, at the most. */
+  private claimed = 0;
   /** Sequence of the first commit of the last transaction, which has its operations. */
   lastFirst = 0;
   /** `renew` has succeeded: transactions may come. */
@@ -144,12 +146,17 @@ export class Journal {
     return (position - this.ring.tail + this.ring.blocks) % this.ring.blocks;
   }
 
-  /** True if a transaction of `frames` blocks fits now. */
+  /** True if a transaction of `frames` blocks fits now, behind the one that is being written. */
   hasRoom(frames: number): boolean {
+    const used = this.busy ? Math.max(this.ring.used, this.claimed) : this.ring.used;
+    return used + this.worst(frames) < this.ring.blocks;
+  }
+
+  /** Most ring blocks that a transaction of `frames` blocks takes. */
+  private worst(frames: number): number {
     const descriptors = Math.ceil((frames + 1) / COMMIT_FRAMES_MAX) * DESCRIPTOR_BLOCKS_MAX;
     const skipped = Math.min(frames, COMMIT_FRAMES_MAX) + DESCRIPTOR_BLOCKS_MAX; // at the ring's end
-    const worst = frames + descriptors + skipped + (frames > 0 ? RESERVED_BLOCKS : 0);
-    return this.ring.used + worst < this.ring.blocks;
+    return frames + descriptors + skipped + (frames > 0 ? RESERVED_BLOCKS : 0);
   }
 
   /** Appends a transaction; `done` gets 0 when it is on stable media, or a negated error number (ENOSPC and not `broken`: there is no
@@ -161,6 +168,7 @@ export class Journal {
       return;
     }
     this.busy = true;
+    this.claimed = this.ring.used + this.worst(batch.count);
     runTask(this.write(batch), (outcome) => {
       this.busy = false;
       done(outcome);

@@ -32,6 +32,8 @@ export interface PlannedImage {
   size: number;
   /** It was about to be removed: it may be missing. */
   isGone: boolean;
+  /** The filesystem itself may have set its mtime when it came up. */
+  isReshaped: boolean;
   actions: Action[];
   /** Pieces of each block, later ones over earlier ones. */
   readonly blocks: Map<number, Piece[]>;
@@ -48,6 +50,7 @@ export function planOf(commits: readonly Commit[]): Map<string, PlannedImage> {
     for (const { kind, image, offset, length } of descriptor.operations()) {
       if (kind === "revoke") revoke(images[image]!, offset, length);
       else if (kind === "gone") leave(images[image]!);
+      else if (kind === "reshape" || kind === "truncate") images[image]!.isReshaped = true;
     }
     descriptor.images.forEach(({ facts }, i) => {
       images[i]!.facts = facts;
@@ -83,7 +86,7 @@ function imageIn(plan: Map<string, PlannedImage>, identity: Identity, facts: Fac
   const key = keyOf(identity);
   let image = plan.get(key);
   if (image === undefined) {
-    image = { identity, facts, size: 0, isGone: false, actions: [], blocks: new Map() };
+    image = { identity, facts, size: 0, isGone: false, isReshaped: false, actions: [], blocks: new Map() };
     plan.set(key, image);
   }
   return image;

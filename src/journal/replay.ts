@@ -45,7 +45,7 @@ export interface ReplayOptions {
   readonly journal: string;
   readonly force: boolean;
   /** Told now and then how much is done, 0 to 1. */
-  progress(share: number): void;
+  readonly progress: (share: number) => void;
 }
 
 export interface Replayed {
@@ -149,8 +149,8 @@ class Replay {
     return open;
   }
 
-  private isChanged({ facts }: PlannedImage, { modifiedMs }: ReplayFile): boolean {
-    if (modifiedMs <= this.aliveMs) return false;
+  private isChanged({ facts, isReshaped }: PlannedImage, { modifiedMs }: ReplayFile): boolean {
+    if (modifiedMs <= this.aliveMs || isReshaped) return false;
     return Math.abs(modifiedMs - facts.mtimeSeconds * 1000 - facts.mtimeNanoseconds / 1e6) >= 1; // set by its user
   }
 

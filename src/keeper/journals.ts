@@ -40,7 +40,7 @@ export interface JournalsContext {
   readonly root: number;
   readonly backing: string;
   readonly notices: string[];
-  progress(share: number): void;
+  readonly progress: (share: number) => void;
 }
 
 export class Journals {

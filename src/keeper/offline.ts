@@ -13,7 +13,7 @@ export interface OfflineOptions {
   /** The real path. */
   readonly backing: string;
   readonly force: boolean;
-  progress(share: number): void;
+  readonly progress: (share: number) => void;
 }
 
 /**

@@ -28,7 +28,7 @@ export interface RecoverOptions {
   /** The directory that a journal outside of it must be of; undefined: of any. */
   readonly owner: string | undefined;
   readonly force: boolean;
-  progress(share: number): void;
+  readonly progress: (share: number) => void;
 }
 
 export interface Recovered {

@@ -113,10 +113,10 @@ export class StateDirectory {
   }
 
   /** Replaces the state; it is on stable media when this returns. */
-  write({ isVoid: _, ...state }: State): void {
+  write(state: State): void {
     const fd = openSync(`${this.base}/state.new`, "w", 0o600);
     try {
-      writeSync(fd, `${JSON.stringify(state, null, 1)}\n`);
+      writeSync(fd, `${JSON.stringify(state, (key, value: unknown) => (key === "isVoid" ? undefined : value), 1)}\n`);
       fsyncSync(fd);
     } finally {
       closeSync(fd);

@@ -34,6 +34,9 @@ export class Checkpoint {
   private isWanted = false;
   private pausedUntilUs = 0;
   private allWaiters: ((result: number) => void)[] = [];
+  /** Of these all that was uncommitted is committed. Checkpoints went on meanwhile: that may have needed the room. */
+  private committedWaiters: ((result: number) => void)[] = [];
+  private isCommitting = false;
 
   constructor(context: CheckpointContext) {
     this.context = context;
@@ -51,28 +54,35 @@ export class Checkpoint {
 
   /** Called once a turn of the loop. */
   pump(): void {
-    const { journal, ledger, nowUs } = this.context;
-    if (this.isActive || journal.isTrimming || journal.broken !== 0) {
-      if (journal.broken !== 0) for (const done of this.allWaiters.splice(0)) done(journal.broken);
+    const { journal, ledger } = this.context;
+    if (journal.broken !== 0) {
+      for (const done of [...this.allWaiters.splice(0), ...this.committedWaiters.splice(0)]) done(journal.broken);
       return;
     }
-    if (this.allWaiters.length > 0) {
-      const waiters = this.allWaiters.splice(0);
+    if (this.allWaiters.length > 0 && !this.isCommitting) this.commitFirst();
+    if (this.isActive || journal.isTrimming) return;
+    if (this.committedWaiters.length > 0) {
       this.isActive = true;
-      this.context.commitAll((result) => {
-        if (result < 0) this.end(result, waiters);
-        else
-          this.begin(
-            ledger.oldest(() => false),
-            waiters,
-          );
-      });
+      this.begin(
+        ledger.oldest(() => false),
+        this.committedWaiters.splice(0),
+      );
       return;
     }
     const isFull = this.isWanted || journal.usedBlocks > journal.blocks * BEGIN_SHARE;
-    if (!isFull || ledger.isEmpty || nowUs() < this.pausedUntilUs) return;
+    if (!isFull || ledger.isEmpty || this.context.nowUs() < this.pausedUntilUs) return;
     this.isActive = true;
     this.begin(this.target(), []);
+  }
+
+  private commitFirst(): void {
+    const waiters = this.allWaiters.splice(0);
+    this.isCommitting = true;
+    this.context.commitAll((result) => {
+      this.isCommitting = false;
+      if (result < 0) for (const done of waiters) done(result);
+      else this.committedWaiters.push(...waiters);
+    });
   }
 
   /** The commits that are to go: the oldest, as many as free a fair share of the ring. */

@@ -15,6 +15,7 @@
  * bytes back.
  */
 import type { Ticker } from "../base/clock.ts";
+import { LANDING_FRAMES } from "../base/limits.ts";
 import type { Timers } from "../base/timers.ts";
 import { asBlock, asInstant, BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
 import { NONE } from "../cache/frames.ts";
@@ -111,6 +112,11 @@ export class Durability {
     return this.context.journal.broken !== 0;
   }
 
+  /** Copies within home would be in no transaction. */
+  get refusesCopies(): boolean {
+    return this.context.cache.commits.holdsBack;
+  }
+
   /** Flushes are answered before anything is safe. */
   get flushesAtOnce(): boolean {
     return this.mode === "volatile" || (this.mode === "ordered" && !this.isBroken);
@@ -153,8 +159,11 @@ export class Durability {
 
   /** The image's shape is about to change at home: `done` when it may, with what `cancel` needs. */
   declare(image: Image, kind: OperationKind, offset: number, length: number, done: (result: number) => void): void {
-    if (this.mode !== "ordered" || this.isBroken) done(0);
-    else this.declareOperation({ kind, image: this.context.transactions.live(image.slot), offset, length }, done);
+    const live = this.context.transactions.live(image.slot);
+    const isCut = kind === "truncate" && offset < image.size && live.commits > 0;
+    if (this.isBroken || (this.mode !== "ordered" && !isCut)) done(0);
+    else if (this.mode === "ordered") this.declareOperation({ kind, image: live, offset, length }, done);
+    else this.declareOperation({ kind: "reshape", image: live, offset, length }, () => done(0));
   }
 
   /** What was declared did not take place: `done` when a power cut will not make it do so. */
@@ -308,9 +317,15 @@ export class Durability {
     this.commitWaiters.push(done);
   }
 
-  /** True when no further block may come before some are committed. */
+  /**
+   * True when no further block may come before some are committed, or, in `ordered`, before the journal has room for all that may
+   * then be uncommitted. Else: 1. block 7 is committed, and written again  2. the journal is full  3. the oldest commit cannot go,
+   * because it alone has block 7 in a form that may go home, and what has replaced it there cannot be committed.
+   */
   get isFull(): boolean {
-    return this.context.cache.commits.holdsBack && this.isTooMuch;
+    const { journal, cache } = this.context;
+    if (!cache.commits.holdsBack) return false;
+    return this.isTooMuch || !journal.hasRoom(journal.blocks * UNCOMMITTED_SHARE + LANDING_FRAMES);
   }
 
   private get isTooMuch(): boolean {
@@ -370,7 +385,7 @@ export class Durability {
     const { cache, journal, checkpoint } = this.context;
     if (!journal.hasRoom(cache.commits.uncommitted)) {
       checkpoint.makeRoom();
-      return false;
+      return cache.commits.holdsBack ? false : this.takeEverythingHome();
     }
     const declarations = this.declarations.splice(0, MOST_TOGETHER);
     const flushes = this.waiters.splice(0);
@@ -384,6 +399,18 @@ export class Durability {
       flushes,
       (result) => {
         for (const done of waiters) this.committed(result, done);
+      },
+    );
+    return true;
+  }
+
+  /** It does not fit into the journal. */
+  private takeEverythingHome(): boolean {
+    const waiters = this.commitWaiters.splice(0);
+    this.forEach(
+      (image, ended) => this.flushHome(image, false, ended),
+      (result) => {
+        for (const done of waiters) done(result);
       },
     );
     return true;
@@ -408,7 +435,7 @@ export class Durability {
     for (const image of images) {
       const waitsForData = flushes.some((flush) => flush.image === image && !flush.isHome);
       const goesHome = waitsForData && (router.route(image, images.size === 1) === "home" || image.shapeUnflushed);
-      if (goesHome || !journal.hasRoom(frames + image.uncommitted.count)) {
+      if (goesHome || !journal.hasRoom(frames + (waitsForData ? image.uncommitted.count : 0))) {
         if (!goesHome) checkpoint.makeRoom();
         continue;
       }

@@ -71,18 +71,21 @@ export class Journaling {
   constructor(context: JournalingContext, found: OpenJournal, mode: DurabilityMode) {
     const { ledger } = this;
     const { cache, ticker } = context;
-    const { identity, path, acknowledged, failed, abandon } = found;
     this.context = context;
     this.found = found;
-    this.transactions = new Transactions({ ...context, ledger, identity, path });
+    const names = {
+      identity: (slot: InodeSlot) => found.identity(slot),
+      path: (slot: InodeSlot) => found.path(slot),
+    };
+    this.transactions = new Transactions({ ...context, ...names, ledger });
     this.router = new Router(cache);
     const { transactions } = this;
     const journalContext = {
       ...context,
       ledger,
+      acknowledged: (sequence: number) => found.acknowledged(sequence),
       imageOf: (slot: InodeSlot) => transactions.live(slot),
       facts: transactions.facts.bind(transactions),
-      acknowledged,
       tick: () => ticker.tick(),
     };
     this.journal = new Journal(journalContext, found.fd, found.superblock, found.scan, found.broken);
@@ -101,10 +104,9 @@ export class Journaling {
       {
         ...context,
         ledger,
-        identity,
-        path,
-        failed,
-        abandon,
+        ...names,
+        failed: (result) => found.failed(result),
+        abandon: (done) => found.abandon(done),
         journal,
         checkpoint,
         router,

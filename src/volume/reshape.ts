@@ -30,7 +30,7 @@ export interface ReshapeContext {
   /** Takes everything of `image` home, and flushes it there. 0 or a negated error number. */
   clean(image: Image, done: (result: number) => void): void;
   /** The journal's part: what is about to change at home, and that it has changed, or has failed to. */
-  readonly journal: ShapeJournal;
+  journal(): ShapeJournal;
 }
 
 /** What the journal is told of a change of shape; `durability.ts` keeps one. */
@@ -48,6 +48,14 @@ export interface ShapeJournal {
   /** What was `declared` did not take place. */
   cancel(image: Image, declared: number, done: () => void): void;
 }
+
+/** Where there is none. */
+export const NO_JOURNAL: ShapeJournal = {
+  refusesCopies: false,
+  declare: (_image, _kind, _offset, _length, done) => done(0),
+  changedAtHome: () => undefined,
+  cancel: (_image, _declared, done) => done(),
+};
 
 export class Reshape {
   private readonly context: ReshapeContext;
@@ -162,7 +170,7 @@ export class Reshape {
    * never fall clean: then the kernel is told to copy by reading and writing (EOPNOTSUPP).
    */
   private *copyWhenClean(from: Image, to: Image, gated: () => Task<number>): Task<number> {
-    if (this.context.journal.refusesCopies) return -E.EOPNOTSUPP;
+    if (this.context.journal().refusesCopies) return -E.EOPNOTSUPP;
     for (let attempt = 0; attempt < COPY_ATTEMPTS; attempt++) {
       for (const image of [from, to]) {
         const outcome = yield* result((done) => this.context.clean(image, done));
@@ -178,15 +186,15 @@ export class Reshape {
   private changed(image: Image, offset: number, end: number): void {
     image.unflushed = true;
     image.shapeChanges++;
-    this.context.journal.changedAtHome(image, offset, end);
+    this.context.journal().changedAtHome(image, offset, end);
   }
 
   private *declare(image: Image, kind: "truncate" | "zero", offset: number, length: number): Task<number> {
-    return yield* result((done) => this.context.journal.declare(image, kind, offset, length, done));
+    return yield* result((done) => this.context.journal().declare(image, kind, offset, length, done));
   }
 
   private *failed(image: Image, declared: readonly number[], outcome: number): Task<number> {
-    for (const one of declared) yield* event((done) => this.context.journal.cancel(image, one, done));
+    for (const one of declared) yield* event((done) => this.context.journal().cancel(image, one, done));
     return outcome;
   }
 

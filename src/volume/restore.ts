@@ -33,7 +33,7 @@ export function restoreFrames(
     const slot = frames.image(frame as FrameNo);
     if (lost.has(slot)) continue;
     const image = open(slot);
-    if (image === undefined) cache.forgetFrame(frame as FrameNo);
+    if (image === undefined) cache.release(frame as FrameNo);
     else if (typeof image === "number") lost.set(slot, image);
     else cache.restore(image, frame as FrameNo, isCommitted(frame as FrameNo));
   }

@@ -1,207 +1,29 @@
 /**
- * The one place where cache, policy and writeback meet: the data of all images. Requests come from `fs/`, named by inode
+ * The one place where cache, journal, policy and writeback meet: the data of all images. Requests come from `fs/`, named by inode
  * slot; home files are opened through `Home`. Everything happens on the engine's one thread; `pump`, called once
  * a turn of the loop, begins whatever may begin.
  */
-import type { Clock } from "../base/clock.ts";
-import { Ticker } from "../base/clock.ts";
 import { E } from "../base/errno.ts";
-import { LANDING_FRAMES } from "../base/limits.ts";
 import { runTask, type Task } from "../base/task.ts";
-import type { Timers } from "../base/timers.ts";
 import { asBlock, asInstant, type InodeSlot } from "../base/units.ts";
-import { FrameAllocator } from "../cache/allocator.ts";
-import { FrameTable } from "../cache/frames.ts";
-import { ImageFlag, ImageTable } from "../cache/image.ts";
-import { Image } from "../cache/images.ts";
-import { keepingNote, noteHome } from "../cache/note.ts";
-import type { Slab } from "../cache/slab.ts";
-import { WriteCache } from "../cache/write-cache.ts";
-import type { Home } from "../device/home-file.ts";
-import { LruPolicy } from "../policy/lru.ts";
-import type { Policy } from "../policy/policy.ts";
-import { Counter, type Counters } from "../stats/counters.ts";
-import type { Io } from "../sys/io.ts";
+import { ImageFlag } from "../cache/image.ts";
+import type { Image } from "../cache/images.ts";
+import { keepingNote } from "../cache/note.ts";
+import { Counter } from "../stats/counters.ts";
 import type { IoVector } from "../sys/iovec.ts";
-import { Pressure } from "../writeback/pressure.ts";
-import { Writer } from "../writeback/writer.ts";
-import { Admission, PARKED } from "./admission.ts";
+import { PARKED } from "./admission.ts";
 import type { ImageData } from "./contract.ts";
-import { Drain } from "./drain.ts";
-import type { Durability, DurabilityMode } from "./durability.ts";
-import { Gates } from "./gates.ts";
-import { Journaling, type OpenJournal } from "./journaling.ts";
-import { OpenImages } from "./open-images.ts";
-import { Reader, type SendRead } from "./reader.ts";
-import { Reshape, type ShapeJournal } from "./reshape.ts";
+import type { DurabilityMode } from "./durability.ts";
+import { VolumeParts } from "./parts.ts";
+import type { SendRead } from "./reader.ts";
 import { type Restored, restoreFrames } from "./restore.ts";
-import { Seeker } from "./seek.ts";
-import { Space } from "./space.ts";
-import { Through } from "./through.ts";
 
 export { PARKED };
 
 /** What of an image that is not open has yet to go home. */
 const UNSETTLED = ImageFlag.size | ImageFlag.mtime | ImageFlag.failing;
 
-export interface VolumeOptions {
-  slab: Slab;
-  counters: Counters;
-  clock: Clock;
-  timers: Timers;
-  io: Io;
-  home: Home;
-  dirtyLimit: number;
-  /** False: writes go through to the backing files, by way of its page cache. */
-  cache: boolean;
-  /** Without one, flushes take their image home. */
-  journal?: OpenJournal | undefined;
-  /** What flushes promise from the start. */
-  durability?: DurabilityMode;
-  /** For the log: somebody else has changed an image beneath its unsaved data; a home operation failed. */
-  changed?: (image: Image, difference: string) => void;
-  failed: (image: Image, what: string, result: number) => void;
-}
-
-export class Volume implements ImageData {
-  readonly cache: WriteCache;
-  readonly policy: Policy;
-  readonly pressure: Pressure;
-  readonly writer: Writer;
-  readonly reader: Reader;
-  readonly drain: Drain;
-  readonly journaling: Journaling | undefined;
-  /** Dirty data older than this goes home, microseconds; 0: no limit. */
-  maxAgeUs = 0;
-  private readonly options: VolumeOptions;
-  private readonly table: ImageTable;
-  private readonly ticker: Ticker;
-  private readonly images: OpenImages;
-  private readonly gates: Gates;
-  private readonly space: Space;
-  private readonly admission: Admission;
-  private readonly through: Through | undefined;
-  private readonly reshape: Reshape;
-  private readonly seeker: Seeker;
-  private readonly frameWaiters: (() => void)[] = [];
-  private readonly civilOffsetUs: number;
-  /** Without a journal; else `Durability` knows. */
-  private mode: DurabilityMode = "sync";
-
-  constructor(options: VolumeOptions) {
-    const { slab, counters, clock, timers, io } = options;
-    this.options = options;
-    this.table = new ImageTable(slab.inodes());
-    this.ticker = new Ticker(clock);
-    const frames = new FrameTable(slab.frames, slab.rows());
-    const allocator = new FrameAllocator(slab.frames, slab.framesAddress);
-    const policy = new LruPolicy(frames);
-    const nowUs = (): number => clock.nowUs();
-    this.policy = policy;
-    this.cache = new WriteCache(slab, frames, allocator, policy, counters);
-    this.pressure = new Pressure(slab.frames, options.dirtyLimit);
-    this.reader = new Reader(this.cache, slab, io, counters);
-    this.space = new Space(options.home, nowUs);
-    this.seeker = new Seeker(frames);
-    const shared = { cache: this.cache, slab, io, counters, timers, nowUs, ticker: this.ticker, space: this.space };
-    this.writer = new Writer({
-      ...shared,
-      policy,
-      pressure: this.pressure,
-      image: (slot) => this.images.get(slot),
-      homeReads: () => this.reader.inflight,
-      maxAgeUs: () => this.maxAgeUs,
-      failed: options.failed,
-      changed: options.changed ?? (() => undefined),
-      settled: (image) => this.space.forget(image.slot),
-      flushing: (image) => this.durability?.flushingAtHome(image),
-      flushed: (image, succeeded) => this.durability?.flushedAtHome(image, succeeded),
-      writing: () => this.journaling?.journal.keepLease(),
-    });
-    this.images = new OpenImages({
-      io,
-      clock,
-      timers,
-      make: (slot) => this.make(slot),
-      whenClean: (image, clean) => this.writer.home(image).whenClean(clean),
-      mayClose: (image) => this.journaling?.mayClose(image) ?? true,
-      flush: (image) => this.writer.flush(image, asInstant(0), false, () => undefined),
-      closed: (image) => {
-        this.space.forget(image.slot);
-        this.writer.forget(image);
-      },
-    });
-    this.gates = new Gates(
-      (image) => image.homeWrites > 0 || image.homeReads > 0 || this.writer.home(image).flushActive,
-      (image) => this.writer.reopened(image),
-    );
-    this.admission = new Admission({
-      ...shared,
-      pressure: this.pressure,
-      gates: this.gates,
-      reader: this.reader,
-      open: (slot) => this.open(slot),
-      growing: (image, end) => this.growing(image, end),
-      isFull: () => this.durability?.isFull ?? false,
-    });
-    const open = (slot: InodeSlot): Image | number => this.open(slot);
-    this.writer.draining = !options.cache;
-    this.through = options.cache ? undefined : new Through({ ...shared, gates: this.gates, open }, LANDING_FRAMES);
-    this.reshape = new Reshape({
-      ...shared,
-      gates: this.gates,
-      civil: () => clock.civil(),
-      whenFrames: (use) => this.whenFrames(use),
-      clean: (image, done) => this.writer.flush(image, this.ticker.tick(), true, done),
-      journal: this.shapeJournal(),
-    });
-    this.drain = new Drain({
-      writer: this.writer,
-      ticker: this.ticker,
-      images: () => this.images.values(),
-      isSettled: (image) => this.isSettled(image),
-    });
-    const journalingContext = {
-      ...shared,
-      frames,
-      clock,
-      table: this.table,
-      writer: this.writer,
-      images: () => this.images.values(),
-      image: (slot: InodeSlot) => this.images.get(slot),
-      open,
-      dirtyLimit: () => this.pressure.limit,
-      isCrowded: () => this.admission.waiting > 0,
-    };
-    this.mode = options.durability ?? "sync";
-    this.journaling = options.journal && new Journaling(journalingContext, options.journal, this.mode);
-    const civil = clock.civil();
-    this.civilOffsetUs = civil.seconds * 1e6 + civil.nanoseconds / 1e3 - clock.nowUs();
-  }
-
-  /** What flushes promise, with a journal. */
-  get durability(): Durability | undefined {
-    return this.journaling?.durability;
-  }
-
-  private shapeJournal(): ShapeJournal {
-    const volume = this;
-    return {
-      get refusesCopies() {
-        return volume.cache.commits.holdsBack;
-      },
-      declare(image, kind, offset, length, done) {
-        if (volume.durability === undefined) done(0);
-        else volume.durability.declare(image, kind, offset, length, done);
-      },
-      changedAtHome: (image, offset, end) => volume.durability?.changedAtHome(image, offset, end),
-      cancel(image, declared, done) {
-        if (volume.durability === undefined) done();
-        else volume.durability.cancel(image, declared, done);
-      },
-    };
-  }
-
+export class Volume extends VolumeParts implements ImageData {
   /**
    * Takes in what the slab holds, of inodes that `exists` says are there; `slots` are all that are. Must come before the
    * first request.
@@ -229,34 +51,6 @@ export class Volume implements ImageData {
   /** Ends a truncate of `slot` that an earlier engine began. For every inode, after `restore`. */
   endCut(slot: InodeSlot): void {
     if ((this.table.flags(slot) & ImageFlag.cut) !== 0) this.truncate(slot, this.table.cut(slot), () => undefined);
-  }
-
-  /** The image at `slot`, its backing file opened if need be; or a negated error number. */
-  open(slot: InodeSlot): Image | number {
-    return this.images.open(slot);
-  }
-
-  private make(slot: InodeSlot): Image | number {
-    const file = this.options.home.open(slot);
-    if (typeof file === "number") return file;
-    if (this.through !== undefined) file.giveUpDirect();
-    const image = new Image(slot, this.cache.frames, this.table, file);
-    this.writer.home(image); // from now on its age counts
-    this.journaling?.opened(image);
-    return image;
-  }
-
-  /** All images in use. */
-  get openImages(): IterableIterator<Image> {
-    return this.images.values();
-  }
-
-  private growing(image: Image, end: number): void {
-    if (!image.hasFlag(ImageFlag.size | ImageFlag.mtime) && image.homeWrites === 0) noteHome(image); // it was clean
-    image.growTo(end);
-    const civilUs = this.options.clock.lastUs + this.civilOffsetUs;
-    const seconds = Math.floor(civilUs / 1e6);
-    image.touch(seconds, Math.floor((civilUs - seconds * 1e6) * 1e3));
   }
 
   /** See `Admission.write`. */
@@ -407,10 +201,6 @@ export class Volume implements ImageData {
     return this.images.get(slot)?.blocks ?? 0;
   }
 
-  private isSettled(image: Image): boolean {
-    return image.blocks === 0 && image.homeWrites === 0 && !image.hasFlag(ImageFlag.size | ImageFlag.mtime);
-  }
-
   discard(slot: InodeSlot, isLastName: () => boolean, done: () => void): void {
     const { durability } = this;
     if (durability === undefined) this.dropAll(slot, done);
@@ -475,11 +265,6 @@ export class Volume implements ImageData {
   mtimeSet(slot: InodeSlot, seconds: number, nanoseconds: number): void {
     const image = this.images.get(slot);
     if (image?.hasFlag(ImageFlag.mtime) === true) image.touch(seconds, nanoseconds);
-  }
-
-  private whenFrames(use: () => void): void {
-    if (this.cache.allocator.readyForOne()) use();
-    else this.frameWaiters.push(use);
   }
 
   /** Begins what may begin. Called once a turn of the loop, after completions were handled. */

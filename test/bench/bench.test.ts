@@ -4,6 +4,8 @@ import { mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, type TestContext, test } from "vitest";
+import { FLUSH_WORKLOADS } from "../../bench/durability.ts";
+import { DURABLE_SERVERS } from "../../bench/durability-servers.ts";
 import { SERVERS } from "../../bench/servers/all.ts";
 import type { Sample } from "../../bench/speed.ts";
 import { WORKLOADS } from "../../bench/workloads.ts";
@@ -75,6 +77,56 @@ test("listing and idle cost are measured and leave nothing behind", async (conte
   expect(outcome.stdout).toMatch(/engine \(process \d+\): \d+ ticks/);
   expectNothingLeft(directory);
 });
+
+interface DurabilityFile {
+  durability: {
+    missing: { server: string; reason: string }[];
+    targets: { what: string; ratio: unknown }[];
+    series: { name: string; iops: Record<string, (number | null)[]> }[];
+  };
+}
+
+test(
+  "durability: every server is measured flushing, and a mode that this build refuses is named with the reason",
+  async (context) => {
+    needTools(context);
+    const [directory, results] = [scratchDirectory("bench"), join(scratchDirectory("results"), "bench.json")];
+    const outcome = await bench(directory, ["durability", "--json", results]);
+    expect(outcome.code).toBe(0);
+    expectNothingLeft(directory);
+    const { durability } = JSON.parse(readFileSync(results, "utf8")) as DurabilityFile;
+    for (const { server, reason } of durability.missing) {
+      expect(server).toBe("ordered");
+      expect(reason).toMatch(/journal/);
+    }
+    const measured = [...durability.series, ...durability.missing.map(({ server }) => ({ name: server }))];
+    expect(measured.map(({ name }) => name).toSorted()).toEqual(DURABLE_SERVERS.map(({ name }) => name).toSorted());
+    for (const { name, iops } of durability.series) {
+      for (const { name: workload, flushEvery } of FLUSH_WORKLOADS) {
+        if (flushEvery > 0) expect(iops[workload]![0], `${name}, ${workload}`).toBeGreaterThan(0);
+      }
+    }
+    for (const { what, ratio } of durability.targets) {
+      if (what.startsWith("sync")) expect(ratio, what).not.toBeNull();
+    }
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "recovery: the engine is killed and waited for, and a journal goes home or the reason why none does is told",
+  async (context) => {
+    needTools(context);
+    const directory = scratchDirectory("bench");
+    const outcome = await bench(directory, ["recovery"]);
+    expect(outcome.stderr).toBe("");
+    expect(outcome.code).toBe(0);
+    expect(outcome.stdout).toMatch(/longest wait of a 4k read or write: \d/);
+    expect(outcome.stdout).toMatch(/recover takes \d|not measured: replay of a journal: .*--journal-size/);
+    expectNothingLeft(directory);
+  },
+  TIMEOUT_MS,
+);
 
 test("a peer that cannot be built is named with the reason, and the others are measured", async (context) => {
   needTools(context);

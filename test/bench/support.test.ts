@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { describe, expect, test } from "vitest";
-import { readOptions, UsageError } from "../../bench/options.ts";
+import { PARTS, readOptions, UsageError } from "../../bench/options.ts";
 import { cpuUsBetween, processTree, readCpu } from "../../bench/support/cpu.ts";
 import { ratioSpread, spreadOf } from "../../bench/support/spread.ts";
 import { figure, renderTable } from "../../bench/support/table.ts";
@@ -64,7 +64,7 @@ describe("cpu", () => {
 describe("options", () => {
   test("without arguments: everything, five rounds, a cache four times the image", () => {
     const options = readOptions([])!;
-    expect(options).toMatchObject({ parts: ["speed", "ls", "idle"], rounds: 5, pin: null, seed: 1, engine: "libaio" });
+    expect(options).toMatchObject({ parts: [...PARTS], rounds: 5, pin: null, seed: 1, engine: "libaio" });
     expect(options.cacheBytes).toBe(4 * options.imageBytes);
     expect(options.servers).toContain("hypegear");
     expect(options.workloads).toHaveLength(6);
@@ -82,7 +82,7 @@ describe("options", () => {
     [["--seconds", "x"], "--seconds must be 0.1 to 600: received x"],
     [["--only", "nfs"], '--only knows no "nfs"'],
     [["--engine", "psync"], "--engine must be libaio or io_uring: received psync"],
-    [["fast"], 'there is no "fast" to measure: speed, ls, idle'],
+    [["fast"], 'there is no "fast" to measure: speed, ls, idle, durability, recovery, rotating'],
   ])("%j is refused with what is wrong", (args, message) => {
     expect(() => readOptions(args)).toThrow(new UsageError(message));
   });

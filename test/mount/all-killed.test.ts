@@ -52,7 +52,7 @@ test.for(CLEANUPS)("the dead mount taken away by $by, every answered write is th
     for (const [i, name] of names.entries()) {
       const findings = check(shown[i]!, readFileSync(logOf(name, round), "utf8"));
       expect(findings.wrong.slice(0, 5)).toEqual([]);
-      expect(findings.answered).toBeGreaterThan(10);
+      expect(findings.promised).toBeGreaterThan(10);
     }
     expect(await again.umount()).toMatchObject({ code: 0 });
     for (const [i, name] of names.entries()) expect(readFileSync(join(backing, name)).equals(shown[i]!)).toBe(true);

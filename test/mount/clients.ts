@@ -10,14 +10,17 @@ export const STAMPED_BYTES = 64 * 2 ** 20;
 
 const STAMPER = fileURLToPath(new URL("../../dist/test/mount/stamper.js", import.meta.url));
 
-/** Starts a client on `image`, with `dsync` one that flushes each write; resolves when its first write was answered. The result kills it and waits for its end. */
+/**
+ * Starts a client on `image`, which may flush each of its writes; resolves when its first write was answered. The result kills it and
+ * waits for its end.
+ */
 export async function startStamper(
   image: string,
   log: string,
   seed: number,
-  ...dsync: "dsync"[]
+  ...flushing: ["fsync" | "dsync"] | []
 ): Promise<() => Promise<void>> {
-  const child = spawn(process.execPath, [STAMPER, image, log, String(STAMPED_BYTES), String(seed), ...dsync], {
+  const child = spawn(process.execPath, [STAMPER, image, log, String(STAMPED_BYTES), String(seed), ...flushing], {
     stdio: ["ignore", "pipe", "ignore"],
     env: { ...process.env, ...MARK, UV_THREADPOOL_SIZE: "8" },
   });

@@ -77,9 +77,9 @@ test.for(ENDINGS)("$how: nothing is lost, nothing is left", async ({ begin, end 
   await end?.(daemon);
 
   expect(await daemon.ended).toMatchObject({ code: 0 });
-  const { answered, wrong } = check(readFileSync(home), readFileSync(log, "utf8"));
+  const { promised, wrong } = check(readFileSync(home), readFileSync(log, "utf8"));
   expect(wrong.slice(0, 5)).toEqual([]);
-  expect(answered).toBeGreaterThan(10);
+  expect(promised).toBeGreaterThan(10);
   expect(isHypegearMount(daemon.mountpoint)).toBe(false);
   expect(existsSync(join(daemon.backing, ".hypegear"))).toBe(false);
   expect(existsSync(daemon.slab!)).toBe(false);

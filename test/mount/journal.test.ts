@@ -9,6 +9,7 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
@@ -75,9 +76,9 @@ describe("a power cut in mode sync", () => {
       const recovered = await hypegear(["recover", backing]);
       expect(recovered).toMatchObject({ code: 0, stderr: "" });
       expect(recovered.stdout).toMatch(/recovered: \S+ of 1 image brought home from \d+ commits? of the journal\n$/);
-      const { wrong, answered } = check(readFileSync(image), log());
+      const { wrong, promised } = check(readFileSync(image), log());
       expect(wrong.slice(0, 5)).toEqual([]);
-      expect(answered).toBeGreaterThan(20);
+      expect(promised).toBeGreaterThan(20);
       expect(existsSync(join(backing, ".hypegear"))).toBe(false);
 
       expect(await hypegear(["recover", backing])).toMatchObject({
@@ -167,5 +168,106 @@ describe("a kill in mode sync", () => {
     expect(await daemon.umount()).toMatchObject({ code: 0 });
     expect(check(readFileSync(join(backing, "a.img")), readFileSync(log, "utf8")).wrong.slice(0, 5)).toEqual([]);
     expect(readdirSync(backing).toSorted()).toEqual(["a.img", "lost+found"]);
+  });
+});
+
+const COUNTED_BYTES = 4 << 20;
+const PLACES = COUNTED_BYTES / 4096;
+
+/** Writes 1, 2, 3... one after the other, odd numbers to one image and even ones to the other, until `stop` says so. */
+async function count(paths: readonly [string, string], stop: () => boolean): Promise<number> {
+  const files = await Promise.all(paths.map((path) => open(path, "r+")));
+  let number = 0;
+  const block = Buffer.alloc(4096);
+  while (!stop()) {
+    number++;
+    block.fill(0);
+    block.writeUInt32LE(number, 0);
+    await files[number % 2]!.write(block, 0, block.length, ((number * 7) % PLACES) * 4096);
+    if (number % 16 === 0) await files[number % 2]!.sync();
+  }
+  await Promise.all(files.map((file) => file.close()));
+  return number;
+}
+
+/** The largest number up to which `contents` show every write; throws if they show a later one and miss an earlier one. */
+function instantOf(contents: readonly [Buffer, Buffer], written: number): number {
+  const shown = (number: number): number => contents[number % 2]!.readUInt32LE(((number * 7) % PLACES) * 4096);
+  let instant = 0;
+  for (let number = 1; number <= written; number++) {
+    // A later write of the same place stands for all before it there.
+    if (shown(number) >= number) instant = Math.max(instant, shown(number));
+  }
+  for (let number = 1; number <= instant; number++)
+    if (shown(number) < number) throw new Error(`shows write ${instant}, and misses write ${number}`);
+  return instant;
+}
+
+describe("a power cut in mode ordered", () => {
+  test("takes all images back to one same instant, at most a window ago", async (context) => {
+    need(context, ...NEEDS);
+    const { directory: backing } = await loopFilesystem("ext4", 256);
+    const names = ["odd.img", "even.img"] as const;
+    for (const name of names) {
+      writeFileSync(join(backing, name), "");
+      truncateSync(join(backing, name), COUNTED_BYTES);
+    }
+    const args = [...ARGS, "--durability", "ordered", "--loss-window", "300ms"];
+    const daemon = await mountHypegear({ backing, args });
+    const paths = [join(daemon.mountpoint, names[1]), join(daemon.mountpoint, names[0])] as const;
+    let early = 0;
+    let number = 0;
+    const startedMs = performance.now();
+    const written = await count(paths, () => {
+      number++;
+      if (performance.now() - startedMs < 1500) early = number;
+      return performance.now() - startedMs > 3000;
+    });
+    expect(daemon.stats()).toMatchObject({ durability: "ordered", loss_window_us: 300_000 });
+    await cutPower(daemon);
+    expect(await hypegear(["recover", backing])).toMatchObject({ code: 0, stderr: "" });
+    const [even, odd] = [readFileSync(join(backing, names[1])), readFileSync(join(backing, names[0]))];
+    expect(instantOf([even, odd], written)).toBeGreaterThan(early);
+  });
+});
+
+describe("set durability", () => {
+  test("changes it under writing guests, and answers when the new promise holds", async (context) => {
+    need(context, ...NEEDS);
+    const { directory: backing } = await loopFilesystem("ext4", 256);
+    const log = join(scratchDirectory("log"), "log");
+    const image = join(backing, "a.img");
+    writeFileSync(image, "");
+    truncateSync(image, STAMPED_BYTES);
+    const daemon = await mountHypegear({ backing, args: ARGS });
+    const stop = await startStamper(join(daemon.mountpoint, "a.img"), log, 11);
+    const modes = ["ordered", "volatile", "ordered", "sync", "volatile", "sync", "ordered", "sync"];
+    for (const mode of modes) {
+      expect(await daemon.cli("set", `durability=${mode}`)).toEqual({ code: 0, stdout: "", stderr: "" });
+      expect(daemon.stats().durability).toBe(mode);
+      await sleep(150);
+      await daemon.kill("engine");
+      expect(daemon.stats().durability).toBe(mode);
+    }
+    expect(await daemon.cli("set", "loss-window=1s", "durability=ordered")).toMatchObject({ code: 0 });
+    expect(daemon.stats().loss_window_us).toBe(1_000_000);
+    await stop();
+    const answered = readFileSync(log, "utf8");
+    expect(await daemon.cli("set", "durability=sync")).toMatchObject({ code: 0 });
+    await cutPower(daemon); // all that was written was in flight, and is now as safe as a flush makes it
+    expect(await hypegear(["recover", backing])).toMatchObject({ code: 0 });
+    expect(check(readFileSync(image), answered).wrong.slice(0, 5)).toEqual([]);
+  });
+
+  test("to ordered is refused without a journal, and the mode stays", async (context) => {
+    need(context, "root", "/dev/fuse");
+    const daemon = await mountHypegear({ args: ["--cache", "off"] });
+    const refused = await daemon.cli("set", "durability=ordered");
+    expect(refused).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/takes a journal, which this mount does not have; mount with one\n$/) as string,
+    });
+    expect(daemon.stats()).toMatchObject({ durability: "sync", journal: { state: "none" } });
+    expect(await daemon.umount()).toMatchObject({ code: 0 });
   });
 });

@@ -1,34 +1,14 @@
 /** Killed load: the engine dies once a second under verified writes, and no client sees an error or a wrong byte. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { type StatsDocument, unaccountedBlocks } from "../../src/stats/document.ts";
-import { type Daemon, mountHypegear } from "../support/daemon.ts";
+import { unaccountedBlocks } from "../../src/stats/document.ts";
+import { mountHypegear } from "../support/daemon.ts";
 import { need } from "../support/need.ts";
-import { waitFor } from "../support/wait.ts";
 import { digests, type FioJob, type FioReport, fio, worstMs } from "./fio.ts";
+import { killEngines, statsOf } from "./kills.ts";
 import { scaled } from "./scale.ts";
 
 const SECONDS = scaled(20);
-
-const statsOf = async ({ mountpoint }: Daemon): Promise<StatsDocument> =>
-  JSON.parse(await readFile(join(mountpoint, ".hypegear", "stats.json"), "utf8")) as StatsDocument;
-
-/** Kills the engine, once each second and each time that a new one serves; how often. */
-async function killEverySecond(daemon: Daemon, seconds: number): Promise<number> {
-  let dead = 0;
-  let kills = 0;
-  for (; kills < seconds; kills++) {
-    await sleep(1000);
-    dead = await waitFor("a new engine", async () => {
-      const { pid } = (await statsOf(daemon)).engine;
-      return pid !== dead && pid;
-    });
-    await daemon.kill("engine");
-  }
-  return kills;
-}
 
 test.for(["uring", "threads"])(
   "with --io %s, the engine killed every second costs no client an error or a byte",
@@ -40,8 +20,9 @@ test.for(["uring", "threads"])(
     const job = (name: string, rest: Omit<FioJob, "file" | "mib" | "seconds">): Promise<FioReport[]> =>
       fio({ ...rest, file: join(daemon.mountpoint, name), mib: 48, seconds });
 
-    const [kills, ...reports] = await Promise.all([
-      killEverySecond(daemon, seconds - 1),
+    const kills = seconds - 1;
+    const [, ...reports] = await Promise.all([
+      killEngines(daemon, kills, () => 1000),
       job("libaio", { engine: "libaio", direct: true }),
       job("io_uring", { engine: "io_uring", direct: true, fsync: 100 }),
       job("buffered", { engine: "psync", direct: false }),

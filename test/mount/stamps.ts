@@ -4,7 +4,8 @@
  * never written.
  *
  *   log line   "I number offset length"   the write was issued
- *              "A number"                 and answered: it must never be lost
+ *              "A number"                 and answered: it must never be lost but with the power
+ *              "F number"                 and flushed: it must not be lost then either
  */
 import { assert } from "../../src/base/assert.ts";
 
@@ -42,23 +43,27 @@ interface Issued {
   offset: number;
   length: number;
   answered: boolean;
+  flushed: boolean;
 }
 
 export interface Findings {
-  /** Writes that were answered. */
-  answered: number;
-  /** Sectors that hold anything but their last answered write or an unanswered one after it. Empty when all is well. */
+  /** Writes that are promised to be there. */
+  promised: number;
+  /** Sectors that hold anything but their last promised write or another one after it. Empty when all is well. */
   wrong: string[];
 }
 
-/** Holds `content` against the log. No two writes of one sector were ever in flight together. */
-export function check(content: Buffer, log: string): Findings {
+/**
+ * Holds `content` against the log, which promises what was answered or, after a loss of power, what was flushed. No two writes of
+ * one sector were ever in flight together.
+ */
+export function check(content: Buffer, log: string, promise: "answered" | "flushed" = "answered"): Findings {
   const writes = parse(log);
   const last = new Uint32Array(content.length / SECTOR_BYTES);
   const maybe = new Map<number, Set<number>>();
   for (const [number, write] of writes) {
     for (let sector = write.offset / SECTOR_BYTES; sector < (write.offset + write.length) / SECTOR_BYTES; sector++) {
-      if (write.answered) last[sector] = number;
+      if (write[promise]) last[sector] = number;
       else maybe.set(sector, (maybe.get(sector) ?? new Set()).add(number));
     }
   }
@@ -67,10 +72,10 @@ export function check(content: Buffer, log: string): Findings {
     const found = stampAt(content, sector);
     if (found === last[sector] || (found > last[sector]! && maybe.get(sector)?.has(found) === true)) continue;
     wrong.push(
-      `sector ${sector}: write ${last[sector]} was answered, found ${found === -1 ? "garbage" : `write ${found}`}`,
+      `sector ${sector}: write ${last[sector]} was ${promise}, found ${found === -1 ? "garbage" : `write ${found}`}`,
     );
   }
-  return { answered: [...writes.values()].filter(({ answered }) => answered).length, wrong };
+  return { promised: [...writes.values()].filter((write) => write[promise]).length, wrong };
 }
 
 /** A line that a kill cut short tells nothing. */
@@ -78,11 +83,12 @@ function parse(log: string): Map<number, Issued> {
   const writes = new Map<number, Issued>();
   for (const line of log.split("\n").slice(0, -1)) {
     const [kind, number, offset, length] = line.split(" ");
-    if (kind === "I") writes.set(Number(number), { offset: Number(offset), length: Number(length), answered: false });
+    const place = { offset: Number(offset), length: Number(length) };
+    if (kind === "I") writes.set(Number(number), { ...place, answered: false, flushed: false });
     else {
       const write = writes.get(Number(number));
       assert(write !== undefined, `an answered write was issued: ${line}`);
-      write.answered = true;
+      write[kind === "A" ? "answered" : "flushed"] = true;
     }
   }
   return writes;

@@ -15,7 +15,7 @@ export async function disk(client: Client, file: ImageFile, random: Random, step
   await client.truncate(file, DISK_SECTORS);
   await client.flush(file, false);
   for (let i = 0; i < steps; i++) {
-    const [first, count] = random.chance(0.7) ? blocks(random) : sectors(random);
+    const [first, count] = random.chance(0.7) ? blocks(random, DISK_SECTORS) : sectors(random, DISK_SECTORS);
     if (random.chance(0.06)) await client.punch(file, first, count);
     else await client.write(file, first, count);
     if (random.chance(0.25)) await client.flush(file, random.chance(0.6));
@@ -23,16 +23,18 @@ export async function disk(client: Client, file: ImageFile, random: Random, step
   }
 }
 
-function blocks(random: Random): [number, number] {
+/** First sector and number of sectors of a write of whole blocks to a disk of `size` sectors. */
+export function blocks(random: Random, size: number): [number, number] {
   const count = random.magnitude(32);
   // Half of all writes go where others went: rewrites of dirty blocks and of blocks that are on their way home.
-  const places = random.chance(0.5) ? 16 : DISK_SECTORS / BLOCK_SECTORS - count;
+  const places = random.chance(0.5) ? 16 : size / BLOCK_SECTORS - count;
   return [random.below(places) * BLOCK_SECTORS, count * BLOCK_SECTORS];
 }
 
-function sectors(random: Random): [number, number] {
+/** The same, of any sectors. */
+export function sectors(random: Random, size: number): [number, number] {
   const count = random.magnitude(20);
-  return [random.below(DISK_SECTORS - count), count];
+  return [random.below(size - count), count];
 }
 
 /** Flushes while somebody else writes. */

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { errnoName } from "../../src/base/errno.ts";
 import { FALLOC } from "../../src/sys/constants.ts";
 import * as libc from "../../src/sys/libc.ts";
+import type { AnswerNotes } from "./answers.ts";
 import { flushedEntries } from "./log.ts";
 import { SECTOR_BYTES, stamped } from "./stamp.ts";
 
@@ -26,17 +27,19 @@ export class Client {
   private readonly root: string;
   private readonly log: number | undefined;
   private readonly notes: number;
+  private readonly answers: AnswerNotes | undefined;
   private steps = 0;
   private images = 0;
   private promises = 0;
   /** The last step on names that was answered; they come one at a time. */
   private named = 0;
 
-  /** `log`: of the device below; undefined: positions are 0. */
-  constructor(root: string, log: number | undefined, notes: number) {
+  /** `log`: of the device below; undefined: positions are 0. `answers`: where each answer is noted too. */
+  constructor(root: string, log: number | undefined, notes: number, answers?: AnswerNotes) {
     this.root = root;
     this.log = log;
     this.notes = notes;
+    this.answers = answers;
   }
 
   private note(line: string): void {
@@ -56,6 +59,20 @@ export class Client {
     return { image, handle, opening, size: 0, answered: 0 };
   }
 
+  /** Opens an image of `size` sectors that was there before. */
+  async open(name: string, opening: Opening, size: number): Promise<ImageFile> {
+    const image = ++this.images;
+    this.note(`C 0 ${image} ${name}`);
+    const handle = await open(join(this.root, name), constants.O_RDWR | OPENINGS[opening]);
+    return { image, handle, opening, size, answered: 0 };
+  }
+
+  /** A step on content was answered. */
+  private answered(file: ImageFile, number: number): void {
+    this.answers?.answered(number, this.steps);
+    file.answered = number;
+  }
+
   /** A step on names. */
   private async step<T>(what: string, kind: string, take: () => Promise<T>): Promise<T> {
     const number = ++this.steps;
@@ -71,7 +88,7 @@ export class Client {
     this.note(`W ${number} ${file.image} ${first} ${count}`);
     const { bytesWritten } = await file.handle.write(bytes, 0, bytes.length, first * SECTOR_BYTES);
     if (bytesWritten !== bytes.length) throw new Error(`${bytesWritten} of ${bytes.length} bytes were taken`);
-    file.answered = number;
+    this.answered(file, number);
     file.size = Math.max(file.size, first + count);
     if (file.opening === "dsync") this.promise("F", `${file.image} ${number}`);
   }
@@ -82,14 +99,14 @@ export class Client {
     const mode = FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE;
     const result = libc.fallocate(file.handle.fd, mode, first * SECTOR_BYTES, count * SECTOR_BYTES);
     if (result < 0) throw Object.assign(new Error("punch"), { code: errnoName(result), syscall: "fallocate" });
-    file.answered = number;
+    this.answered(file, number);
   }
 
   async truncate(file: ImageFile, size: number): Promise<void> {
     const number = ++this.steps;
     this.note(`T ${number} ${file.image} ${size} 0`);
     await file.handle.truncate(size * SECTOR_BYTES);
-    file.answered = number;
+    this.answered(file, number);
     file.size = size;
   }
 

@@ -7,6 +7,9 @@
  *   T number image size            truncate         U number image name        unlink
  *   F position image number        the image was flushed: its steps up to `number` are promised
  *   D position number              the directory was flushed: names as of step `number` are promised
+ *   B position                     cuts are to come after these entries
+ *
+ * Lines of other kinds are for others (`answers.ts`). An image that was there before has a `C` of number 0.
  */
 import { readFileSync } from "node:fs";
 
@@ -33,6 +36,8 @@ interface Promised {
 }
 
 export class Notes {
+  /** Entries that are in the log before any cut. */
+  begin = 0;
   readonly steps = new Map<number, Step[]>();
   readonly names = new Map<string, Naming[]>();
   private readonly flushes: Promised[] = [];
@@ -59,7 +64,8 @@ export class Notes {
     else if (kind === "T") this.addStep(Number(a), { kind, number, first: Number(b), count: 0 });
     else if (kind === "F") this.flushes.push({ position: number, image: Number(a), number: Number(b) });
     else if (kind === "D") this.directoryFlushes.push({ position: number, image: 0, number: Number(a) });
-    else this.takeName(kind, number, Number(a), b, c);
+    else if (kind === "B") this.begin = number;
+    else if ("CRU".includes(kind)) this.takeName(kind, number, Number(a), b, c);
   }
 
   private takeName(kind: string, number: number, image: number, name: string, to: string): void {
@@ -74,6 +80,13 @@ export class Notes {
 
   private addName(naming: Naming): void {
     this.names.set(naming.name, [...(this.names.get(naming.name) ?? []), naming]);
+  }
+
+  /** The image that had `name` first. */
+  imageNamed(name: string): number {
+    const [first] = this.names.get(name) ?? [];
+    if (first === undefined) throw new Error(`no image ${name} is in the notes`);
+    return first.image;
   }
 
   /** Promises given, of both kinds. */

@@ -1,21 +1,22 @@
 /** One run of a workload on hypegear on a logged device: all that its crash states are made of, and judged by. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync } from "node:fs";
+import { appendFileSync, closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { mountHypegear } from "../support/daemon.ts";
+import { type Daemon, mountHypegear } from "../support/daemon.ts";
 import { MARK } from "../support/marks.ts";
+import { succeed } from "../support/run.ts";
 import { testScope } from "../support/scope.ts";
-import { type Entry, readLog } from "./log.ts";
+import { killLine } from "./answers.ts";
+import { type Entry, flushedEntries, readLog } from "./log.ts";
 import { Notes } from "./notes.ts";
+import { JOURNAL_ARGS } from "./recovery.ts";
 import { copySparse, type Kind, LoggedFilesystem, makeFilesystem } from "./rig.ts";
 
-const WORKLOAD = fileURLToPath(new URL("../../dist/test/power/workload.js", import.meta.url));
 /** Small and young, so that the background writer is at work beside the flushes. */
-export const MOUNT_ARGS = ["--cache-size", "8M", "--dirty-limit", "10%", "--max-age", "1s"] as const;
-const KILL_AFTER_MS = 700;
+export const MOUNT_ARGS = ["--cache-size", "8M", "--dirty-limit", "10%", "--max-age", "1s", ...JOURNAL_ARGS] as const;
 
 export interface Recording {
   kind: Kind;
@@ -41,15 +42,34 @@ export async function keepRecording({ base, log, notesFile }: Recording, directo
   await Promise.all([base, log, notesFile].map((file, i) => copySparse(file, join(directory, FILES[i]!))));
 }
 
-/** Runs the workload of `seed` for about `steps` steps; the engine is killed once meanwhile. Files go into `place`. */
-export async function record(kind: Kind, seed: number, steps: number, place: string): Promise<Recording> {
+/** What is recorded. */
+export interface Script {
+  /** Options of `mount`. */
+  args: readonly string[];
+  /** Makes what is to be in the directory of images before hypegear is; no cut comes before that. */
+  prepare?(images: string): Promise<void> | void;
+  /** Starts the workload. `log` and `notes`: paths. */
+  start(daemon: Daemon, log: string, notes: string): Promise<Workload>;
+  /** When the engine is killed, milliseconds after the start. */
+  killAfterMs: number;
+}
+
+/** Runs `script`; the engine is killed once meanwhile. Files go into `place`. */
+export async function record(kind: Kind, script: Script, place: string): Promise<Recording> {
   await makeFilesystem(kind, join(place, "base"));
   const filesystem = await LoggedFilesystem.make(join(place, "base"), kind, place);
   const backing = join(filesystem.directory, "images");
+  const notes = join(place, "notes");
   mkdirSync(backing);
-  const daemon = await mountHypegear({ backing, args: MOUNT_ARGS });
-  const workload = await startWorkload(daemon.mountpoint, filesystem.log, join(place, "notes"), seed, steps);
-  await Promise.race([sleep(KILL_AFTER_MS), workload.ended]);
+  if (script.prepare !== undefined) {
+    await script.prepare(backing);
+    await succeed("sync", ["--file-system", backing]);
+    appendFileSync(notes, `B ${entriesIn(filesystem.log)}\n`);
+  }
+  const daemon = await mountHypegear({ backing, args: script.args });
+  const workload = await script.start(daemon, filesystem.log, notes);
+  await Promise.race([sleep(script.killAfterMs), workload.ended]);
+  appendFileSync(notes, killLine());
   await daemon.kill("engine");
   const errors = await workload.ended;
   if (errors !== "") throw new Error(`the workload met errors:\n${errors}`);
@@ -59,20 +79,36 @@ export async function record(kind: Kind, seed: number, steps: number, place: str
   return openRecording(place, kind);
 }
 
+function entriesIn(log: string): number {
+  const fd = openSync(log, "r");
+  try {
+    return flushedEntries(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 export interface Workload {
   /** Resolves with the errors that its actors met, one a line. Rejects when it crashed. */
   ended: Promise<string>;
 }
 
-/** Starts a workload on `root`; resolves when its first promise was given. `log`: of the device below, or `-`. */
+/** Programs that write stamps; both take ROOT LOG NOTES SEED and how long: in steps, or in milliseconds. */
+const PROGRAMS = {
+  workload: fileURLToPath(new URL("../../dist/test/power/workload.js", import.meta.url)),
+  lockstep: fileURLToPath(new URL("../../dist/test/power/lockstep.js", import.meta.url)),
+} as const;
+
+/** Starts a program on `root`; resolves when its first promise was given. `log`: of the device below, or `-`. */
 export async function startWorkload(
+  program: keyof typeof PROGRAMS,
   root: string,
   log: string,
   notes: string,
   seed: number,
-  steps: number,
+  length: number,
 ): Promise<Workload> {
-  const child = spawn(process.execPath, [WORKLOAD, root, log, notes, String(seed), String(steps)], {
+  const child = spawn(process.execPath, [PROGRAMS[program], root, log, notes, String(seed), String(length)], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...MARK, UV_THREADPOOL_SIZE: "8" },
   });

@@ -30,10 +30,10 @@ export interface State {
 
 const randomOf = (seed: number, number: number): Random => new Random(seed * 2 ** 32 + number);
 
-/** State `number` of `seed`. Half of the cuts come right before a flush, where the most is at stake. */
-export function stateOf(entries: readonly Entry[], seed: number, number: number): State {
+/** State `number` of `seed`, with at least `begin` entries. Half of the cuts come right before a flush, where the most is at stake. */
+export function stateOf(entries: readonly Entry[], seed: number, number: number, begin: number): State {
   const random = randomOf(seed, number);
-  let cut = random.between(1, entries.length);
+  let cut = random.between(Math.max(1, begin), entries.length);
   if (random.chance(0.5)) while (cut < entries.length && entries[cut]!.kind !== "flush") cut++;
   let flushed = cut;
   while (flushed > 0 && entries[flushed - 1]!.kind !== "flush") flushed--;

@@ -11,15 +11,16 @@ import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { type Daemon, mountHypegear } from "../support/daemon.ts";
+import { Random } from "../sim/random.ts";
+import { mountHypegear } from "../support/daemon.ts";
 import { type LoopFilesystem, loopFilesystem } from "../support/loop.ts";
-import { unmountLazily } from "../support/mounts.ts";
 import { need } from "../support/need.ts";
 import { succeed } from "../support/run.ts";
 import { scratchDirectory } from "../support/scratch.ts";
 import { Notes } from "./notes.ts";
 import { findWrong } from "./oracle.ts";
 import { MOUNT_ARGS, startWorkload } from "./recording.ts";
+import { losePower, recovered } from "./recovery.ts";
 
 const ROUNDS = Number(process.env["HYPEGEAR_POWER_ROUNDS"] ?? "3");
 const SIZE_MIB = 320;
@@ -41,7 +42,7 @@ test.for(["ext4", "xfs"] as const)(
       mkdirSync(backing);
       const notes = join(scratchDirectory("notes"), "notes");
       const daemon = await mountHypegear({ backing, args: MOUNT_ARGS });
-      const workload = await startWorkload(daemon.mountpoint, "-", notes, round, STEPS);
+      const workload = await startWorkload("workload", daemon.mountpoint, "-", notes, round, STEPS);
       await sleep(200 + ((round * 397) % 1500));
 
       const sure = kind === "xfs" ? statSync(notes).size : undefined;
@@ -52,7 +53,9 @@ test.for(["ext4", "xfs"] as const)(
       const refused = await inTime("hypegear umount", daemon.umount());
       expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/EIO/) as string });
 
-      await losePower(daemon, filesystem);
+      await losePower(daemon);
+      await comeUp(filesystem);
+      expect(await recovered(backing, "once", new Random(round))).toEqual([]);
       const told = Notes.read(notes, sure);
       expect(findWrong(told, backing, 0)).toEqual([]);
       expect(told.promises).toBeGreaterThan(10);
@@ -60,10 +63,8 @@ test.for(["ext4", "xfs"] as const)(
   },
 );
 
-/** The daemon and its memory are gone, and the filesystem comes up again. */
-async function losePower(daemon: Daemon, { device, directory }: LoopFilesystem): Promise<void> {
-  await daemon.kill("both");
-  await unmountLazily(daemon.mountpoint);
+/** The filesystem comes up again. */
+async function comeUp({ device, directory }: LoopFilesystem): Promise<void> {
   await succeed("umount", [directory]);
   await succeed("mount", [device, directory]);
 }

@@ -1,0 +1,252 @@
+/** The parts of a volume: makes them, and gives each what it asks of the others. */
+import type { Clock } from "../base/clock.ts";
+import { Ticker } from "../base/clock.ts";
+import { LANDING_FRAMES } from "../base/limits.ts";
+import type { Timers } from "../base/timers.ts";
+import { asInstant, type InodeSlot } from "../base/units.ts";
+import { FrameAllocator } from "../cache/allocator.ts";
+import { FrameTable } from "../cache/frames.ts";
+import { ImageFlag, ImageTable } from "../cache/image.ts";
+import { Image } from "../cache/images.ts";
+import { noteHome } from "../cache/note.ts";
+import type { Slab } from "../cache/slab.ts";
+import { WriteCache } from "../cache/write-cache.ts";
+import type { Home } from "../device/home-file.ts";
+import { LruPolicy } from "../policy/lru.ts";
+import type { Policy } from "../policy/policy.ts";
+import type { Counters } from "../stats/counters.ts";
+import type { Io } from "../sys/io.ts";
+import { Pressure } from "../writeback/pressure.ts";
+import { Writer } from "../writeback/writer.ts";
+import { Admission } from "./admission.ts";
+import { Drain } from "./drain.ts";
+import type { Durability, DurabilityMode } from "./durability.ts";
+import { Gates } from "./gates.ts";
+import { Journaling, type OpenJournal } from "./journaling.ts";
+import { OpenImages } from "./open-images.ts";
+import { Reader } from "./reader.ts";
+import { NO_JOURNAL, Reshape } from "./reshape.ts";
+import { Seeker } from "./seek.ts";
+import { Space } from "./space.ts";
+import { Through } from "./through.ts";
+
+export interface VolumeOptions {
+  slab: Slab;
+  counters: Counters;
+  clock: Clock;
+  timers: Timers;
+  io: Io;
+  home: Home;
+  dirtyLimit: number;
+  /** False: writes go through to the backing files, by way of its page cache. */
+  cache: boolean;
+  /** Without one, flushes take their image home. */
+  journal?: OpenJournal | undefined;
+  /** What flushes promise from the start. */
+  durability?: DurabilityMode;
+  /** For the log: somebody else has changed an image beneath its unsaved data; a home operation failed. */
+  changed?: (image: Image, difference: string) => void;
+  failed: (image: Image, what: string, result: number) => void;
+}
+
+/** What most parts ask for. */
+interface Shared {
+  readonly cache: WriteCache;
+  readonly slab: Slab;
+  readonly io: Io;
+  readonly counters: Counters;
+  readonly timers: Timers;
+  readonly clock: Clock;
+  readonly ticker: Ticker;
+  readonly space: Space;
+  nowUs(): number;
+}
+
+export class VolumeParts {
+  readonly cache: WriteCache;
+  readonly policy: Policy;
+  readonly pressure: Pressure;
+  readonly writer: Writer;
+  readonly reader: Reader;
+  readonly drain: Drain;
+  readonly journaling: Journaling | undefined;
+  /** Dirty data older than this goes home, microseconds; 0: no limit. */
+  maxAgeUs = 0;
+  protected readonly options: VolumeOptions;
+  protected readonly table: ImageTable;
+  protected readonly ticker: Ticker;
+  protected readonly images: OpenImages;
+  protected readonly gates: Gates;
+  protected readonly space: Space;
+  protected readonly admission: Admission;
+  protected readonly through: Through | undefined;
+  protected readonly reshape: Reshape;
+  protected readonly seeker: Seeker;
+  protected readonly frameWaiters: (() => void)[] = [];
+  private readonly civilOffsetUs: number;
+  private readonly shared: Shared;
+  /** Without a journal; else `Durability` knows. */
+  protected mode: DurabilityMode = "sync";
+
+  constructor(options: VolumeOptions) {
+    const { slab, counters, clock, timers, io } = options;
+    this.options = options;
+    this.table = new ImageTable(slab.inodes());
+    this.ticker = new Ticker(clock);
+    const frames = new FrameTable(slab.frames, slab.rows());
+    const allocator = new FrameAllocator(slab.frames, slab.framesAddress);
+    const policy = new LruPolicy(frames);
+    const nowUs = (): number => clock.nowUs();
+    this.policy = policy;
+    this.cache = new WriteCache(slab, frames, allocator, policy, counters);
+    this.pressure = new Pressure(slab.frames, options.dirtyLimit);
+    this.reader = new Reader(this.cache, slab, io, counters);
+    this.space = new Space(options.home, nowUs);
+    this.seeker = new Seeker(frames);
+    this.shared = {
+      cache: this.cache,
+      slab,
+      io,
+      counters,
+      timers,
+      clock,
+      nowUs,
+      ticker: this.ticker,
+      space: this.space,
+    };
+    this.writer = this.makeWriter(policy);
+    this.writer.draining = !options.cache;
+    this.images = this.makeImages();
+    this.gates = new Gates(
+      (image) => image.homeWrites > 0 || image.homeReads > 0 || this.writer.home(image).flushActive,
+      (image) => this.writer.reopened(image),
+    );
+    this.admission = this.makeAdmission();
+    const open = (slot: InodeSlot): Image | number => this.open(slot);
+    const throughContext = { ...this.shared, gates: this.gates, open };
+    this.through = options.cache ? undefined : new Through(throughContext, LANDING_FRAMES);
+    this.reshape = this.makeReshape();
+    this.drain = new Drain({
+      writer: this.writer,
+      ticker: this.ticker,
+      images: () => this.images.values(),
+      isSettled: (image) => this.isSettled(image),
+    });
+    this.mode = options.durability ?? "sync";
+    this.journaling = options.journal && this.makeJournaling(options.journal, frames);
+    const civil = clock.civil();
+    this.civilOffsetUs = civil.seconds * 1e6 + civil.nanoseconds / 1e3 - clock.nowUs();
+  }
+
+  private makeWriter(policy: Policy): Writer {
+    const { options } = this;
+    return new Writer({
+      ...this.shared,
+      policy,
+      pressure: this.pressure,
+      image: (slot) => this.images.get(slot),
+      homeReads: () => this.reader.inflight,
+      maxAgeUs: () => this.maxAgeUs,
+      failed: options.failed,
+      changed: options.changed ?? (() => undefined),
+      settled: (image) => this.space.forget(image.slot),
+      flushing: (image) => this.durability?.flushingAtHome(image),
+      flushed: (image, succeeded) => this.durability?.flushedAtHome(image, succeeded),
+      writing: () => this.journaling?.journal.keepLease(),
+    });
+  }
+
+  private makeImages(): OpenImages {
+    return new OpenImages({
+      ...this.shared,
+      make: (slot) => this.make(slot),
+      whenClean: (image, clean) => this.writer.home(image).whenClean(clean),
+      mayClose: (image) => this.journaling?.mayClose(image) ?? true,
+      flush: (image) => this.writer.flush(image, asInstant(0), false, () => undefined),
+      closed: (image) => {
+        this.space.forget(image.slot);
+        this.writer.forget(image);
+      },
+    });
+  }
+
+  private makeAdmission(): Admission {
+    return new Admission({
+      ...this.shared,
+      pressure: this.pressure,
+      gates: this.gates,
+      reader: this.reader,
+      open: (slot) => this.open(slot),
+      growing: (image, end) => this.growing(image, end),
+      isFull: () => this.durability?.isFull ?? false,
+    });
+  }
+
+  private makeReshape(): Reshape {
+    return new Reshape({
+      ...this.shared,
+      gates: this.gates,
+      civil: () => this.options.clock.civil(),
+      whenFrames: (use) => this.whenFrames(use),
+      clean: (image, done) => this.writer.flush(image, this.ticker.tick(), true, done),
+      journal: () => this.durability ?? NO_JOURNAL,
+    });
+  }
+
+  private makeJournaling(journal: OpenJournal, frames: FrameTable): Journaling {
+    const context = {
+      ...this.shared,
+      frames,
+      table: this.table,
+      writer: this.writer,
+      images: () => this.images.values(),
+      image: (slot: InodeSlot) => this.images.get(slot),
+      open: (slot: InodeSlot) => this.open(slot),
+      dirtyLimit: () => this.pressure.limit,
+      isCrowded: () => this.admission.waiting > 0,
+    };
+    return new Journaling(context, journal, this.mode);
+  }
+
+  /** What flushes promise, with a journal. */
+  get durability(): Durability | undefined {
+    return this.journaling?.durability;
+  }
+
+  /** The image at `slot`, its backing file opened if need be; or a negated error number. */
+  open(slot: InodeSlot): Image | number {
+    return this.images.open(slot);
+  }
+
+  private make(slot: InodeSlot): Image | number {
+    const file = this.options.home.open(slot);
+    if (typeof file === "number") return file;
+    if (this.through !== undefined) file.giveUpDirect();
+    const image = new Image(slot, this.cache.frames, this.table, file);
+    this.writer.home(image); // from now on its age counts
+    this.journaling?.opened(image);
+    return image;
+  }
+
+  /** All images in use. */
+  get openImages(): IterableIterator<Image> {
+    return this.images.values();
+  }
+
+  private growing(image: Image, end: number): void {
+    if (!image.hasFlag(ImageFlag.size | ImageFlag.mtime) && image.homeWrites === 0) noteHome(image); // it was clean
+    image.growTo(end);
+    const civilUs = this.options.clock.lastUs + this.civilOffsetUs;
+    const seconds = Math.floor(civilUs / 1e6);
+    image.touch(seconds, Math.floor((civilUs - seconds * 1e6) * 1e3));
+  }
+
+  protected isSettled(image: Image): boolean {
+    return image.blocks === 0 && image.homeWrites === 0 && !image.hasFlag(ImageFlag.size | ImageFlag.mtime);
+  }
+
+  private whenFrames(use: () => void): void {
+    if (this.cache.allocator.readyForOne()) use();
+    else this.frameWaiters.push(use);
+  }
+}

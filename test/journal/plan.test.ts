@@ -1,0 +1,124 @@
+import { expect, test } from "vitest";
+import { BLOCK_BYTES } from "../../src/base/units.ts";
+import { type PlannedImage, planOf } from "../../src/journal/plan.ts";
+import { scan } from "../../src/journal/scan.ts";
+import { type MadeCommit, MadeJournal } from "./made.ts";
+
+const B = BLOCK_BYTES;
+
+/** The plan of a journal of these commits, and the first byte that each piece of a block has. */
+function plan(...commits: MadeCommit[]): { image: PlannedImage; fills: Record<number, number[]> } {
+  const journal = new MadeJournal();
+  for (const commit of commits) journal.commit(commit);
+  const image = planOf(scan(journal, journal.superblock).commits).get("7@1")!;
+  const fills = [...image.blocks].map(([block, pieces]) => [
+    block,
+    pieces.map(({ at }) => (at < 0 ? 0 : journal.bytes[at]!)),
+  ]);
+  return { image, fills: Object.fromEntries(fills) as Record<number, number[]> };
+}
+
+test("the last record of a block counts, and pieces lie over one another", () => {
+  const { fills } = plan(
+    {
+      records: [
+        { block: 1, fill: 1 },
+        { block: 2, fill: 2 },
+      ],
+    },
+    {
+      records: [
+        { block: 1, fill: 3 },
+        { block: 2, fill: 4, low: 100, high: 200 },
+      ],
+    },
+  );
+  expect(fills).toEqual({ 1: [3], 2: [2, 4] });
+});
+
+test("a record that says so voids what came before it of its block", () => {
+  const { fills } = plan(
+    { records: [{ block: 1, fill: 1 }] },
+    { records: [{ block: 1, fill: 2, low: 0, high: 512, isAnew: true }] },
+  );
+  expect(fills).toEqual({ 1: [2] });
+});
+
+test("a revoke voids whole blocks of earlier commits, not of its own", () => {
+  const { fills } = plan(
+    {
+      records: [
+        { block: 1, fill: 1 },
+        { block: 2, fill: 1 },
+        { block: 3, fill: 1 },
+      ],
+    },
+    { operations: [{ kind: "revoke", offset: B, length: 2 * B }], records: [{ block: 2, fill: 5 }] },
+  );
+  expect(fills).toEqual({ 2: [5], 3: [1] });
+});
+
+test("a revoke without an end voids sizes too", () => {
+  const { image, fills } = plan(
+    {
+      records: [
+        { block: 1, fill: 1 },
+        { block: 9, fill: 1 },
+      ],
+      size: 10 * B,
+    },
+    { operations: [{ kind: "revoke", offset: 2 * B, length: Number.POSITIVE_INFINITY }], size: 3 * B },
+  );
+  expect(fills).toEqual({ 1: [1] });
+  expect(image.size).toBe(3 * B);
+});
+
+test("a truncate takes effect after the blocks of its commit, and zeroes the rest of its last block", () => {
+  const { image, fills } = plan({
+    records: [
+      { block: 0, fill: 1 },
+      { block: 1, fill: 1 },
+      { block: 2, fill: 1 },
+    ],
+    operations: [{ kind: "truncate", offset: B + 100 }],
+    size: 3 * B,
+  });
+  expect(fills).toEqual({ 0: [1], 1: [1, 0] });
+  expect(image).toMatchObject({ size: B + 100, actions: [{ kind: "truncate", offset: B + 100 }] });
+});
+
+test("what a truncate took away comes back when the image grows only as what was written then", () => {
+  const { image, fills } = plan(
+    { records: [{ block: 5, fill: 1 }], size: 6 * B, operations: [{ kind: "truncate", offset: 0 }] },
+    { records: [{ block: 7, fill: 2 }], size: 8 * B },
+  );
+  expect(fills).toEqual({ 7: [2] });
+  expect(image.size).toBe(8 * B);
+});
+
+test("a zeroed range takes whole blocks away, and lies over the ends of others", () => {
+  const { image, fills } = plan({
+    records: [0, 1, 2].map((block) => ({ block, fill: 1 })),
+    operations: [{ kind: "zero", offset: 100, length: 2 * B }],
+  });
+  expect(fills).toEqual({ 0: [1, 0], 2: [1, 0] });
+  expect(image.actions).toEqual([{ kind: "zero", offset: 100, length: 2 * B }]);
+});
+
+test("what was cancelled did not take place", () => {
+  const { image, fills } = plan(
+    { records: [{ block: 0, fill: 1 }], operations: [{ kind: "truncate", offset: 0 }], size: B },
+    { operations: [{ kind: "cancel", offset: 1 }], size: B },
+  );
+  expect(fills).toEqual({ 0: [1] });
+  expect(image).toMatchObject({ size: B, actions: [] });
+});
+
+test("of a file that was about to go nothing is kept", () => {
+  const { image, fills } = plan(
+    { records: [{ block: 0, fill: 1 }], size: B },
+    { operations: [{ kind: "gone", offset: 0 }] },
+  );
+  expect(fills).toEqual({});
+  expect(image.isGone).toBe(true);
+});

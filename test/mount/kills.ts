@@ -1,0 +1,24 @@
+/** The engine, killed again and again under load. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { StatsDocument } from "../../src/stats/document.ts";
+import type { Daemon } from "../support/daemon.ts";
+import { waitFor } from "../support/wait.ts";
+
+/** Without blocking this process, as `Daemon.stats` does. */
+export const statsOf = async ({ mountpoint }: Daemon): Promise<StatsDocument> =>
+  JSON.parse(await readFile(join(mountpoint, ".hypegear", "stats.json"), "utf8")) as StatsDocument;
+
+/** Kills the engine `kills` times, each time `pauseMs` later and when a new one serves. */
+export async function killEngines(daemon: Daemon, kills: number, pauseMs: () => number): Promise<void> {
+  let dead = 0;
+  for (let i = 0; i < kills; i++) {
+    await sleep(pauseMs());
+    dead = await waitFor("a new engine", async () => {
+      const { pid } = (await statsOf(daemon)).engine;
+      return pid !== dead && pid;
+    });
+    await daemon.kill("engine");
+  }
+}
