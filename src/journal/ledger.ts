@@ -130,6 +130,12 @@ export class LiveImage {
     this.records.set(block, -Math.abs(this.records.get(block)!));
   }
 
+  /** Nothing says any more that it is longer than `size`: commits to come may, and be right. */
+  cutIsKnown(size: number): void {
+    if (this.voidFrom >= size) this.voidFrom = Number.POSITIVE_INFINITY;
+    if (this.cutTo >= size) this.cutTo = Number.POSITIVE_INFINITY;
+  }
+
   /** The image became `size` long at home. True if records speak of more, and its next device flush must be one of its shape. */
   cut(size: number): boolean {
     if (size >= this.claimed) return false;
@@ -242,7 +248,7 @@ export class Ledger {
     if (length === Number.POSITIVE_INFINITY) {
       for (const block of Array.from(image.records.keys())) if (block >= first) this.void(image, block);
       image.claimed = Math.min(image.claimed, offset);
-      if (image.voidFrom >= offset) image.voidFrom = Number.POSITIVE_INFINITY;
+      image.cutIsKnown(offset);
       return;
     }
     for (let block = first; (block + 1) * BLOCK_BYTES <= offset + length; block++) this.void(image, block);

@@ -36,6 +36,7 @@ const UNCOMMITTED_SHARE = 1 / 6;
 /** The same as a share of the dirty limit: what is uncommitted cannot go home and make room. */
 const EARLY_DIRTY_SHARE = 1 / 4;
 const VOID_RETRY_US = 500_000;
+const LEAVE_RETRY_US = 500_000;
 
 /** Waits for the next device flush of an image, whatever is dirty. */
 const NOTHING_DIRTY = asInstant(0);
@@ -83,6 +84,8 @@ export class Durability {
   /** Who waits for all that is uncommitted now to be committed. */
   private commitWaiters: ((result: number) => void)[] = [];
   private windowStartUs: number;
+  /** `ordered` is in force, but its first instant is not yet, or it is to be left: flushes wait until their data is safe. */
+  private isBetween = false;
   private renewed = false;
   private told = false;
   /** Of a journal that has failed: whether it is declared void, and who waits for that. */
@@ -119,7 +122,7 @@ export class Durability {
 
   /** Flushes are answered before anything is safe. */
   get flushesAtOnce(): boolean {
-    return this.mode === "volatile" || (this.mode === "ordered" && !this.isBroken);
+    return this.mode === "volatile" || (this.mode === "ordered" && !this.isBroken && !this.isBetween);
   }
 
   /** A flush of `image` as the mode has it. */
@@ -235,9 +238,9 @@ export class Durability {
 
   /** Changes the mode; `done` gets 0 when what the new one promises holds, or a negated error number. */
   become(mode: DurabilityMode, done: (result: number) => void): void {
-    if (mode === this.mode) done(0);
-    else if (this.mode === "ordered") this.leaveOrdered(mode, done);
+    if (mode === this.mode && !this.isBetween) done(0);
     else if (mode === "ordered") this.approachOrdered(done);
+    else if (this.mode === "ordered") this.leaveOrdered(mode, done);
     else {
       this.settleMode(mode);
       if (mode === "sync") this.commitAll(done);
@@ -245,9 +248,29 @@ export class Durability {
     }
   }
 
+  /**
+   * After a restart in another mode than `ordered`, with shape changes in the journal: the engine before was killed, or failed, on
+   * its way to `ordered`, and they must go before anything comes home past them.
+   */
+  resume(): void {
+    if (this.mode === "ordered" || this.isBroken || !this.context.ledger.hasActions) return;
+    const { mode } = this;
+    this.isBetween = true;
+    this.settleMode("ordered");
+    this.leaveAtLast(mode);
+  }
+
+  private leaveAtLast(mode: DurabilityMode): void {
+    const { timers, nowUs } = this.context;
+    this.leaveOrdered(mode, (result) => {
+      if (result < 0 && this.isBetween) timers.at(nowUs() + LEAVE_RETRY_US, () => this.leaveAtLast(mode));
+    });
+  }
+
   /** The first transaction must fit into the journal: what is too much for it goes home first. */
   private approachOrdered(done: (result: number) => void): void {
     if (!this.isTooMuch) {
+      this.isBetween = true;
       this.settleMode("ordered");
       this.beginOrdered(done);
       return;
@@ -288,8 +311,13 @@ export class Durability {
     };
     this.forEach(settle, (result) => {
       if (result < 0) done(result);
-      else this.commitAll(done);
+      else this.commitAll((outcome) => this.begun(outcome, done));
     });
+  }
+
+  private begun(result: number, done: (result: number) => void): void {
+    if (result === 0) this.isBetween = false;
+    done(result);
   }
 
   /** Shape changes lie in the journal as something to do: they must not be done over what comes home past it. */
@@ -307,6 +335,7 @@ export class Durability {
 
   private settleMode(mode: DurabilityMode): void {
     this.mode = mode;
+    if (mode !== "ordered") this.isBetween = false;
     const { cache } = this.context;
     const holdsBack = mode === "ordered" && !this.isBroken;
     if (cache.commits.holdsBack !== holdsBack) cache.holdBack(this.context.images(), holdsBack);

@@ -119,6 +119,7 @@ export class Journaling {
   /** Takes the live commits into the books. Before frames are restored. */
   load(): void {
     this.ledger.load(this.found.scan.commits, this.found.superblock.blocks);
+    this.durability.resume();
   }
 
   /** True if the journal has the bytes of a frame that an earlier engine left. */
