@@ -186,13 +186,16 @@ export class Durability {
   /** The bytes of `image` in [offset, end) were changed at home, past the cache, but not yet durably. */
   changedAtHome(image: Image, offset: number, end: number): void {
     const live = this.context.transactions.live(image.slot);
-    const { cache } = this.context;
-    const isOutrun = (block: number): boolean => cache.find(image.slot, asBlock(block)) === NONE;
+    const { cache, ticker } = this.context;
     const first = Math.floor(offset / BLOCK_BYTES);
     const last = Math.ceil(end / BLOCK_BYTES);
     if (this.mode !== "ordered" || this.isBroken) {
-      for (const block of last - first < live.records.size ? range(first, last) : Array.from(live.records.keys()))
-        if (block >= first && block < last && isOutrun(block)) live.homeIsNewer(block);
+      const now = ticker.tick();
+      for (const block of last - first < live.records.size ? range(first, last) : Array.from(live.records.keys())) {
+        if (block < first || block >= last) continue;
+        if (cache.find(image.slot, asBlock(block)) === NONE) live.homeIsNewer(block);
+        else live.mix(block, now); // the frame is newer than all records (`WriteCache.zeroWithin`), but may be of some bytes only
+      }
     }
     live.cut(image.size);
   }
@@ -420,6 +423,7 @@ export class Durability {
       checkpoint.makeRoom();
       return cache.commits.holdsBack ? false : this.takeEverythingHome();
     }
+    if (this.mode === "ordered" && this.voidCuts()) return true;
     const declarations = this.declarations.splice(0, MOST_TOGETHER);
     const flushes = this.waiters.splice(0);
     const waiters = this.commitWaiters.splice(0);
@@ -427,7 +431,7 @@ export class Durability {
     this.windowStartUs = this.context.nowUs();
     const isOrdered = this.mode === "ordered";
     this.transact(
-      isOrdered ? images : images.filter((image) => !image.shapeUnflushed),
+      isOrdered ? images : images.filter((image) => this.canBeTold(image)),
       declarations,
       flushes,
       (result) => {
@@ -435,6 +439,15 @@ export class Durability {
       },
     );
     return true;
+  }
+
+  /** Sizes that images no longer have are voided first: a revoke that came later would void what is committed now. True if there are any. */
+  private voidCuts(): boolean {
+    const { transactions } = this.context;
+    const cut = [...this.context.images()].filter((image) => transactions.live(image.slot).isCut);
+    const flushes = cut.slice(0, MOST_TOGETHER).map((image) => ({ image, isHome: true, done: () => undefined }));
+    if (flushes.length > 0) this.transact([], [], flushes, () => undefined);
+    return flushes.length > 0;
   }
 
   /** It does not fit into the journal. */
@@ -455,7 +468,17 @@ export class Durability {
       done(result);
       return;
     }
-    this.forEach((image, ended) => (image.shapeUnflushed ? this.flushHome(image, false, ended) : ended(0)), done);
+    this.forEach((image, ended) => {
+      if (!this.canBeTold(image)) this.flushHome(image, false, ended);
+      else if (this.context.transactions.live(image.slot).needsRevoking)
+        this.waiters.push({ image, isHome: true, done: ended });
+      else ended(0);
+    }, done);
+  }
+
+  /** False for an image of which no record may come before its shape is durable and what the journal has of another one is void. */
+  private canBeTold(image: Image): boolean {
+    return !image.shapeUnflushed && !this.context.transactions.live(image.slot).isCut;
   }
 
   /** The flushes that wait, each the way that is cheaper for it. */
