@@ -15,7 +15,7 @@ const SLOT = -1 as InodeSlot;
 const BIRTH = 7;
 
 const identityOf = (slot: InodeSlot): Identity => ({ inode: String(slot + 1000), birth: BIRTH });
-const slotOf = ({ inode }: Identity): InodeSlot => (Number(inode) - 1000) as InodeSlot;
+export const slotOf = ({ inode }: Identity): InodeSlot => (Number(inode) - 1000) as InodeSlot;
 
 export class SimJournal {
   readonly file: SimFile;
@@ -38,7 +38,7 @@ export class SimJournal {
     home.freeBlocks = free;
     const superblock: Superblock = {
       id: "00112233445566778899aabbccddeeff",
-      generation: 1,
+      generation: 0,
       blocks: ringBlocks(bytes),
       tailPosition: 0,
       tailSequence: 1,
@@ -49,8 +49,10 @@ export class SimJournal {
       backing: "/images",
     };
     const encoded = Buffer.alloc(BLOCK_BYTES);
-    encodeSuperblock(superblock, encoded);
-    for (const image of [this.file.now, this.file.durable]) image.set(encoded, 0);
+    for (superblock.generation = 0; superblock.generation < 2; superblock.generation++) {
+      encodeSuperblock(superblock, encoded);
+      for (const image of [this.file.now, this.file.durable]) image.set(encoded, superblock.generation * BLOCK_BYTES);
+    }
   }
 
   /** As an engine finds it. */
