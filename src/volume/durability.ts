@@ -323,9 +323,12 @@ export class Durability {
    * because it alone has block 7 in a form that may go home, and what has replaced it there cannot be committed.
    */
   get isFull(): boolean {
-    const { journal, cache } = this.context;
-    if (!cache.commits.holdsBack) return false;
-    return this.isTooMuch || !journal.hasRoom(journal.blocks * UNCOMMITTED_SHARE + LANDING_FRAMES);
+    return this.context.cache.commits.holdsBack && (this.isTooMuch || !this.hasRoomForAll);
+  }
+
+  private get hasRoomForAll(): boolean {
+    const { journal } = this.context;
+    return journal.hasRoom(journal.blocks * UNCOMMITTED_SHARE + LANDING_FRAMES);
   }
 
   private get isTooMuch(): boolean {
@@ -347,10 +350,10 @@ export class Durability {
     const { journal, checkpoint } = this.context;
     if (this.isBroken) this.giveUp();
     if (!this.renewed) this.renew();
-    checkpoint.pump();
-    if (!journal.isReady) return;
-    // What needs no transaction ends at once, and may make more of the same: nothing else would wake the loop for it.
-    while (!journal.busy && !this.isBroken && this.begin());
+    if (this.context.cache.commits.holdsBack && !this.hasRoomForAll) checkpoint.makeRoom();
+    // What needs no transaction ends at once, and may make more to do: nothing else would wake the loop for it.
+    do checkpoint.pump();
+    while (journal.isReady && !journal.busy && !this.isBroken && this.begin());
   }
 
   /** Begins the next transaction, or ends what needs none. False if there is nothing to do now. */
