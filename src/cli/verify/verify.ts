@@ -114,7 +114,7 @@ class Check {
     this.verdict.tried("engine killed: nothing that was answered is lost", missing);
   }
 
-  /** Both are killed under the guests: what was flushed is home already, and the next mount has the rest. */
+  /** Both are killed under the guests: what was flushed is in the journal or home already, and the next mount has the rest. */
   private async killAll(round: number): Promise<void> {
     say(`guests write; SIGKILL to keeper and engine together, ${round} of ${DOUBLE_KILLS}; mounted again, read back`);
     this.guests.start();
@@ -124,7 +124,7 @@ class Check {
     this.guests.takeErrors(); // a guest on a dead mount sees errors: nobody promised otherwise
     if (this.options.durability === "sync") {
       const unflushed = await this.step("reading the images", () => this.guests.unflushed(this.scratch.backing));
-      this.verdict.tried("sync: a flush returns when everything written before it is home", unflushed);
+      this.verdict.tried("sync: a flush returns when everything before it is in the journal or home", unflushed);
     }
     const refused = await this.step("the next mount", () => this.subject.mount()).then(() => [], asFinding);
     this.verdict.tried("keeper and engine killed: the next mount carries on", refused);
