@@ -5,7 +5,6 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Ledger } from "./ledger.ts";
-import { recovered } from "./recovered.ts";
 import { IMAGE_BLOCKS, IMAGES, type VerifyScratch } from "./scratch.ts";
 import { MAIN } from "./subject.ts";
 import type { WriterOrders } from "./writer.ts";
@@ -64,11 +63,9 @@ export class Guests {
     return this.compared(directory, (ledger, content) => ledger.missing(content));
   }
 
-  /** What of all that was flushed would be missing in the images of `directory` after a recovery. */
+  /** What of all that was flushed is missing in the images of `directory`. */
   async unflushed(directory: string): Promise<string[]> {
-    return this.compared(directory, (ledger, content) =>
-      ledger.unflushed(recovered(directory, IMAGES[ledger.image]!, content)),
-    );
+    return this.compared(directory, (ledger, content) => ledger.unflushed(content));
   }
 
   private async compared(directory: string, compare: (ledger: Ledger, content: Buffer) => string[]): Promise<string[]> {

@@ -1,40 +1,41 @@
-/** What a recovery would make of the scratch images, were the memory of this host gone: home's bytes, and the journal's over them. */
-import { join } from "node:path";
-import { BLOCK_BYTES, SECTOR_BYTES } from "../../base/units.ts";
+/** What a power cut would leave of a dead mount: its images, with what its journal holds brought home, as copies. */
+import { copyFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { ExitCode, Failure } from "../../base/errors.ts";
 import { PositionedFile } from "../../device/positioned-file.ts";
-import { type Piece, planOf } from "../../journal/plan.ts";
-import { scan } from "../../journal/scan.ts";
+import { type ReplayFile, replay } from "../../journal/replay.ts";
 import { readSuperblocks } from "../../journal/superblock.ts";
+import { unwritten } from "../../keeper/rehearsal.ts";
+import { FileOfBacking } from "../../keeper/replay-target.ts";
 import { O } from "../../sys/constants.ts";
 
-/** Lays over `content`, of the image `name`, what the journal in `backing` has of it. */
-export function recovered(backing: string, name: string, content: Buffer): Buffer {
-  const journal = PositionedFile.open(join(backing, ".hypegear", "journal"), O.RDONLY | O.CLOEXEC);
-  if (typeof journal === "number") return content;
+/** Copies `images` of `backing` into the directory `into`, and replays the journal into them. Throws what recovery throws. */
+export function recoverCopies(backing: string, images: readonly string[], into: string): void {
+  mkdirSync(into, { recursive: true });
+  for (const name of images) copyFileSync(join(backing, name), join(into, name));
+  const path = join(backing, ".hypegear/journal");
+  if (!existsSync(path) || isVoid(backing)) return;
+  const file = opened(path, O.RDONLY);
   try {
-    const { superblock } = readSuperblocks(journal);
-    if (superblock === undefined) return content;
-    const images = [...planOf(scan(journal, superblock).commits).values()];
-    const image = images.find(({ facts }) => facts.path === name);
-    if (image === undefined) return content;
-    const whole = Buffer.alloc(Math.max(content.length, image.size));
-    content.copy(whole);
-    for (const [block, pieces] of image.blocks) for (const piece of pieces) lay(journal, whole, block, piece);
-    return whole;
+    const { superblock, state } = readSuperblocks(file);
+    if (superblock === undefined) throw new Failure(`${path}: the journal is ${state}`, ExitCode.refused);
+    const target = { nowMs: () => 0, open: (_: unknown, name: string) => copyOf(join(into, basename(name))) };
+    const options = { backing, journal: path, force: false, progress: () => undefined };
+    replay(unwritten(file), superblock, target, options);
   } finally {
-    journal.close();
+    file.close();
   }
 }
 
-function lay(journal: PositionedFile, whole: Buffer, block: number, piece: Piece): void {
-  const bytes = Buffer.alloc(BLOCK_BYTES);
-  if (piece.at >= 0) journal.read(piece.at, bytes);
-  for (let sector = 0; sector < BLOCK_BYTES / SECTOR_BYTES; sector++) {
-    const isWhole = piece.sectors === 0;
-    if (!isWhole && (piece.sectors & (1 << sector)) === 0) continue;
-    const low = isWhole ? piece.low : sector * SECTOR_BYTES;
-    const high = isWhole ? piece.high : low + SECTOR_BYTES;
-    bytes.copy(whole, block * BLOCK_BYTES + low, low, high);
-    if (isWhole) return;
-  }
+const isVoid = (backing: string): boolean =>
+  existsSync(join(backing, ".hypegear/void")) && readFileSync(join(backing, ".hypegear/void"), "latin1").trim() !== "";
+
+function opened(path: string, flags: number): PositionedFile {
+  const file = PositionedFile.open(path, flags);
+  if (typeof file === "number") throw new Failure(`${path}: cannot be opened`);
+  return file;
 }
+
+/** A copy is younger than what it is a copy of. */
+const copyOf = (path: string): ReplayFile =>
+  Object.create(new FileOfBacking(opened(path, O.RDWR).fd), { modifiedMs: { value: 0 } }) as ReplayFile;
