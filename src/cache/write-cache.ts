@@ -177,10 +177,13 @@ export class WriteCache {
     this.frames.forValid(frame, (low, high) => target.set(view.subarray(at + low, at + high), low));
   }
 
-  /** Zeroes [low, high) of `block` if it has a frame with valid bytes there. `spare` is an unpublished frame. */
+  /**
+   * Zeroes [low, high) of `block` if it has a frame with valid bytes there. With a journal, a frame without any is made anew too:
+   * what it has must be committed again, since older records have something else in place of the zeros. `spare` is an unpublished frame.
+   */
   zeroWithin(image: Image, block: BlockNo, low: number, high: number, spare: FrameNo, stamp: Instant): void {
     const old = this.index.find(image.slot, block);
-    if (old === NONE || !this.frames.overlaps(old, low, high)) {
+    if (old === NONE || !(this.commits.tracks || this.frames.overlaps(old, low, high))) {
       this.allocator.release(spare);
       return;
     }

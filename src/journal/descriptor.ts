@@ -22,6 +22,9 @@ import { type Facts, type Identity, OPERATIONS, type OperationKind } from "./con
 import { COMMIT_FRAMES_MAX, DESCRIPTOR_BYTES_MAX } from "./layout.ts";
 
 const MAGIC = "HYPECMIT";
+/** The same as two numbers: whole rings are looked through for it. */
+const MAGIC_LOW = Buffer.from(MAGIC).readUInt32LE(0);
+const MAGIC_HIGH = Buffer.from(MAGIC).readUInt32LE(4);
 const CHECKED_FROM = 12;
 const HEADER_BYTES = 100;
 const IMAGE_BYTES = 40;
@@ -172,7 +175,7 @@ export class DescriptorBuilder {
 
 /** The blocks of the descriptor that begins in `block`, if one does; 0 if none. Nothing is checked but what bounds them. */
 export function descriptorBlocks(block: Buffer): number {
-  if (block.toString("latin1", 0, 8) !== MAGIC) return 0;
+  if (block.readUInt32LE(0) !== MAGIC_LOW || block.readUInt32LE(4) !== MAGIC_HIGH) return 0;
   const blocks = block.readUInt32LE(12);
   return blocks >= 1 && blocks * BLOCK_BYTES <= DESCRIPTOR_BYTES_MAX ? blocks : 0;
 }

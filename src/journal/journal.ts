@@ -374,8 +374,9 @@ export class Journal {
   }
 
   /**
-   * Before the first commit: erases what a killed predecessor may have written of a transaction that was not acknowledged, since
-   * nothing tells whether it is on stable media; and writes both superblocks, so that commits of this engine are told from its.
+   * Before the first commit: writes both superblocks, so that commits of this engine are told from its predecessor's; then erases
+   * what that one, if it was killed, may have written of a transaction that was not acknowledged, since nothing tells whether it
+   * is on stable media. In this order: the tail may have been moving, and a superblock lead to what is to be erased.
    */
   renew(): void {
     this.trimming = true;
@@ -388,13 +389,15 @@ export class Journal {
 
   private *beginAnew(): Task<number> {
     const { head, tail } = this.ring;
+    const written = yield* this.writeSuperblocks();
+    if (written < 0) return written;
     this.superblockBytes.fill(0);
     // A commit lies where the one before it ends, or, if it did not fit there, at the ring's beginning.
     for (const position of tail <= head && tail > 0 ? [head, 0] : [head]) {
       const erased = yield* this.writeBlock(ringOffset(position));
       if (erased < 0) return erased;
     }
-    return yield* this.writeSuperblocks();
+    return yield* result((done) => this.context.io.fsync(this.fd, true, done));
   }
 
   private *writeBlock(offset: number): Task<number> {

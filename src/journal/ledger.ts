@@ -32,8 +32,8 @@ export class LiveImage {
   readonly stale = new Set<number>();
   /** The same, but home's bytes are not yet on stable media: its next device flush makes them so. */
   private unsettled = new Set<number>();
-  /** Blocks with a frame of an earlier engine that is newer than the record, of which home may have the rest newer too. */
-  readonly mixed = new Set<number>();
+  /** Blocks with a frame that is newer than the record, of which home may have the rest newer too, and since when that is so. */
+  private readonly mixed = new Map<number, Instant>();
   /**
    * Blocks with a newer frame, of which home was given older bytes than that frame's and perhaps newer ones than the record's:
    * what those bytes were. A device flush that begins later makes them durable; one that is under
@@ -62,9 +62,14 @@ export class LiveImage {
     return this.stale.has(block) || this.mixed.has(block);
   }
 
+  /** True if records speak of a size that home no longer has on stable media: to be voided before a commit speaks of a new one. */
+  get isCut(): boolean {
+    return this.voidFrom < this.claimed;
+  }
+
   /** True if a flush of what is at home must void records first. */
   get needsRevoking(): boolean {
-    return this.stale.size > 0 || this.voidFrom < this.claimed;
+    return this.stale.size > 0 || this.isCut;
   }
 
   /** Home has newer bytes of `block`, which its next device flush will make durable, and no frame has. */
@@ -101,11 +106,16 @@ export class LiveImage {
     if (succeeded) for (const [block, version] of covered) this.homed(block, version);
   }
 
-  /** The journal has newer bytes of `block` than home, or nothing any more. */
-  catchUp(block: number): void {
+  /** A frame has some bytes of `block`, and home may have newer ones than the record of the rest. */
+  mix(block: number, instant: Instant): void {
+    if (this.records.has(block)) this.mixed.set(block, instant);
+  }
+
+  /** The journal has newer bytes of `block` than home had at `instant`, or nothing any more. */
+  catchUp(block: number, instant: number): void {
+    if (this.mixed.get(block)! <= instant) this.mixed.delete(block);
     this.stale.delete(block);
     this.unsettled.delete(block);
-    this.mixed.delete(block);
     this.written.delete(block);
     this.covered.delete(block);
   }
@@ -128,6 +138,12 @@ export class LiveImage {
   /** Home has the bytes of the record of `block` on stable media, or newer ones. */
   settle(block: number): void {
     this.records.set(block, -Math.abs(this.records.get(block)!));
+  }
+
+  /** Nothing says any more that it is longer than `size`: commits to come may, and be right. */
+  cutIsKnown(size: number): void {
+    if (this.voidFrom >= size) this.voidFrom = Number.POSITIVE_INFINITY;
+    if (this.cutTo >= size) this.cutTo = Number.POSITIVE_INFINITY;
   }
 
   /** The image became `size` long at home. True if records speak of more, and its next device flush must be one of its shape. */
@@ -234,7 +250,7 @@ export class Ledger {
       image.claimed = Math.max(image.claimed, sizes[i]!);
       for (const block of blocks[i]!) {
         image.records.set(block, sequence);
-        image.catchUp(block);
+        image.catchUp(block, instant);
       }
     });
     this.entries.push({ sequence, end, checksum, images, blocks, shapes: acts, acts, instant, isLast });
@@ -246,7 +262,7 @@ export class Ledger {
     if (length === Number.POSITIVE_INFINITY) {
       for (const block of Array.from(image.records.keys())) if (block >= first) this.void(image, block);
       image.claimed = Math.min(image.claimed, offset);
-      if (image.voidFrom >= offset) image.voidFrom = Number.POSITIVE_INFINITY;
+      image.cutIsKnown(offset);
       return;
     }
     for (let block = first; (block + 1) * BLOCK_BYTES <= offset + length; block++) this.void(image, block);
@@ -260,7 +276,7 @@ export class Ledger {
 
   private void(image: LiveImage, block: number): void {
     image.records.delete(block);
-    image.catchUp(block);
+    image.catchUp(block, Number.POSITIVE_INFINITY);
   }
 
   /** Live commits. */

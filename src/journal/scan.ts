@@ -55,6 +55,8 @@ export interface Scan {
 }
 
 const CHUNK_BYTES = 2 ** 20;
+/** One for all scans: they come one after the other. */
+const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
 
 /**
  * Scans the journal behind `superblock`. `acknowledged`, for the successor of an engine that was killed: the sequence of the
@@ -75,7 +77,6 @@ class Scanner {
   private readonly superblock: Superblock;
   private readonly acknowledged: number | undefined;
   private readonly progress: (bytes: number) => void;
-  private readonly chunk = Buffer.alloc(CHUNK_BYTES);
   private position: number;
   private sequence: number;
   private previous: number;
@@ -186,7 +187,7 @@ class Scanner {
   private checkPayload({ records, header }: Descriptor, at: number): number {
     let checksum = 0;
     for (let done = 0; done < records * BLOCK_BYTES; ) {
-      const piece = this.chunk.subarray(0, Math.min(CHUNK_BYTES, records * BLOCK_BYTES - done));
+      const piece = chunk.subarray(0, Math.min(CHUNK_BYTES, records * BLOCK_BYTES - done));
       const got = this.reader.read(at + done, piece);
       if (got < 0) return got;
       checksum = crc32(piece, checksum);
@@ -216,7 +217,7 @@ class Scanner {
   private searchIn(from: number, to: number): boolean {
     let found = false;
     for (let at = from; at < to; at += CHUNK_BYTES / BLOCK_BYTES) {
-      const piece = this.chunk.subarray(0, Math.min(CHUNK_BYTES, (to - at) * BLOCK_BYTES));
+      const piece = chunk.subarray(0, Math.min(CHUNK_BYTES, (to - at) * BLOCK_BYTES));
       piece.fill(0);
       this.reader.read(ringOffset(at), piece); // what cannot be read proves nothing
       this.progress(piece.length);

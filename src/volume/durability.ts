@@ -36,6 +36,7 @@ const UNCOMMITTED_SHARE = 1 / 6;
 /** The same as a share of the dirty limit: what is uncommitted cannot go home and make room. */
 const EARLY_DIRTY_SHARE = 1 / 4;
 const VOID_RETRY_US = 500_000;
+const LEAVE_RETRY_US = 500_000;
 
 /** Waits for the next device flush of an image, whatever is dirty. */
 const NOTHING_DIRTY = asInstant(0);
@@ -83,6 +84,8 @@ export class Durability {
   /** Who waits for all that is uncommitted now to be committed. */
   private commitWaiters: ((result: number) => void)[] = [];
   private windowStartUs: number;
+  /** `ordered` is in force, but its first instant is not yet, or it is to be left: flushes wait until their data is safe. */
+  private isBetween = false;
   private renewed = false;
   private told = false;
   /** Of a journal that has failed: whether it is declared void, and who waits for that. */
@@ -119,7 +122,7 @@ export class Durability {
 
   /** Flushes are answered before anything is safe. */
   get flushesAtOnce(): boolean {
-    return this.mode === "volatile" || (this.mode === "ordered" && !this.isBroken);
+    return this.mode === "volatile" || (this.mode === "ordered" && !this.isBroken && !this.isBetween);
   }
 
   /** A flush of `image` as the mode has it. */
@@ -183,13 +186,16 @@ export class Durability {
   /** The bytes of `image` in [offset, end) were changed at home, past the cache, but not yet durably. */
   changedAtHome(image: Image, offset: number, end: number): void {
     const live = this.context.transactions.live(image.slot);
-    const { cache } = this.context;
-    const isOutrun = (block: number): boolean => cache.find(image.slot, asBlock(block)) === NONE;
+    const { cache, ticker } = this.context;
     const first = Math.floor(offset / BLOCK_BYTES);
     const last = Math.ceil(end / BLOCK_BYTES);
     if (this.mode !== "ordered" || this.isBroken) {
-      for (const block of last - first < live.records.size ? range(first, last) : Array.from(live.records.keys()))
-        if (block >= first && block < last && isOutrun(block)) live.homeIsNewer(block);
+      const now = ticker.tick();
+      for (const block of last - first < live.records.size ? range(first, last) : Array.from(live.records.keys())) {
+        if (block < first || block >= last) continue;
+        if (cache.find(image.slot, asBlock(block)) === NONE) live.homeIsNewer(block);
+        else live.mix(block, now); // the frame is newer than all records (`WriteCache.zeroWithin`), but may be of some bytes only
+      }
     }
     live.cut(image.size);
   }
@@ -235,9 +241,9 @@ export class Durability {
 
   /** Changes the mode; `done` gets 0 when what the new one promises holds, or a negated error number. */
   become(mode: DurabilityMode, done: (result: number) => void): void {
-    if (mode === this.mode) done(0);
-    else if (this.mode === "ordered") this.leaveOrdered(mode, done);
+    if (mode === this.mode && !this.isBetween) done(0);
     else if (mode === "ordered") this.approachOrdered(done);
+    else if (this.mode === "ordered") this.leaveOrdered(mode, done);
     else {
       this.settleMode(mode);
       if (mode === "sync") this.commitAll(done);
@@ -245,9 +251,29 @@ export class Durability {
     }
   }
 
+  /**
+   * After a restart in another mode than `ordered`, with shape changes in the journal: the engine before was killed, or failed, on
+   * its way to `ordered`, and they must go before anything comes home past them.
+   */
+  resume(): void {
+    if (this.mode === "ordered" || this.isBroken || !this.context.ledger.hasActions) return;
+    const { mode } = this;
+    this.isBetween = true;
+    this.settleMode("ordered");
+    this.leaveAtLast(mode);
+  }
+
+  private leaveAtLast(mode: DurabilityMode): void {
+    const { timers, nowUs } = this.context;
+    this.leaveOrdered(mode, (result) => {
+      if (result < 0 && this.isBetween) timers.at(nowUs() + LEAVE_RETRY_US, () => this.leaveAtLast(mode));
+    });
+  }
+
   /** The first transaction must fit into the journal: what is too much for it goes home first. */
   private approachOrdered(done: (result: number) => void): void {
     if (!this.isTooMuch) {
+      this.isBetween = true;
       this.settleMode("ordered");
       this.beginOrdered(done);
       return;
@@ -288,8 +314,13 @@ export class Durability {
     };
     this.forEach(settle, (result) => {
       if (result < 0) done(result);
-      else this.commitAll(done);
+      else this.commitAll((outcome) => this.begun(outcome, done));
     });
+  }
+
+  private begun(result: number, done: (result: number) => void): void {
+    if (result === 0) this.isBetween = false;
+    done(result);
   }
 
   /** Shape changes lie in the journal as something to do: they must not be done over what comes home past it. */
@@ -307,6 +338,7 @@ export class Durability {
 
   private settleMode(mode: DurabilityMode): void {
     this.mode = mode;
+    if (mode !== "ordered") this.isBetween = false;
     const { cache } = this.context;
     const holdsBack = mode === "ordered" && !this.isBroken;
     if (cache.commits.holdsBack !== holdsBack) cache.holdBack(this.context.images(), holdsBack);
@@ -354,6 +386,7 @@ export class Durability {
     // What needs no transaction ends at once, and may make more to do: nothing else would wake the loop for it.
     do checkpoint.pump();
     while (journal.isReady && !journal.busy && !this.isBroken && this.begin());
+    checkpoint.pump(); // the last may have found no room
   }
 
   /** Begins the next transaction, or ends what needs none. False if there is nothing to do now. */
@@ -390,6 +423,7 @@ export class Durability {
       checkpoint.makeRoom();
       return cache.commits.holdsBack ? false : this.takeEverythingHome();
     }
+    if (this.mode === "ordered" && this.voidCuts()) return true;
     const declarations = this.declarations.splice(0, MOST_TOGETHER);
     const flushes = this.waiters.splice(0);
     const waiters = this.commitWaiters.splice(0);
@@ -397,7 +431,7 @@ export class Durability {
     this.windowStartUs = this.context.nowUs();
     const isOrdered = this.mode === "ordered";
     this.transact(
-      isOrdered ? images : images.filter((image) => !image.shapeUnflushed),
+      isOrdered ? images : images.filter((image) => this.canBeTold(image)),
       declarations,
       flushes,
       (result) => {
@@ -405,6 +439,15 @@ export class Durability {
       },
     );
     return true;
+  }
+
+  /** Sizes that images no longer have are voided first: a revoke that came later would void what is committed now. True if there are any. */
+  private voidCuts(): boolean {
+    const { transactions } = this.context;
+    const cut = [...this.context.images()].filter((image) => transactions.live(image.slot).isCut);
+    const flushes = cut.slice(0, MOST_TOGETHER).map((image) => ({ image, isHome: true, done: () => undefined }));
+    if (flushes.length > 0) this.transact([], [], flushes, () => undefined);
+    return flushes.length > 0;
   }
 
   /** It does not fit into the journal. */
@@ -425,7 +468,17 @@ export class Durability {
       done(result);
       return;
     }
-    this.forEach((image, ended) => (image.shapeUnflushed ? this.flushHome(image, false, ended) : ended(0)), done);
+    this.forEach((image, ended) => {
+      if (!this.canBeTold(image)) this.flushHome(image, false, ended);
+      else if (this.context.transactions.live(image.slot).needsRevoking)
+        this.waiters.push({ image, isHome: true, done: ended });
+      else ended(0);
+    }, done);
+  }
+
+  /** False for an image of which no record may come before its shape is durable and what the journal has of another one is void. */
+  private canBeTold(image: Image): boolean {
+    return !image.shapeUnflushed && !this.context.transactions.live(image.slot).isCut;
   }
 
   /** The flushes that wait, each the way that is cheaper for it. */

@@ -1,7 +1,7 @@
 /** Puts together what keeps a volume's promises (`durability.ts`), around a journal that is open and scanned. */
 import type { Clock, Ticker } from "../base/clock.ts";
 import type { Timers } from "../base/timers.ts";
-import { asBlock, type FrameNo, type InodeSlot } from "../base/units.ts";
+import { asBlock, asInstant, type FrameNo, type InodeSlot } from "../base/units.ts";
 import { type FrameTable, NONE } from "../cache/frames.ts";
 import type { ImageTable } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
@@ -119,6 +119,7 @@ export class Journaling {
   /** Takes the live commits into the books. Before frames are restored. */
   load(): void {
     this.ledger.load(this.found.scan.commits, this.found.superblock.blocks);
+    this.durability.resume();
   }
 
   /** True if the journal has the bytes of a frame that an earlier engine left. */
@@ -140,7 +141,7 @@ export class Journaling {
       for (const block of Array.from(live.records.keys())) {
         const frame = slot === undefined ? NONE : this.context.cache.find(slot, asBlock(block));
         if (frame === NONE) live.homeIsNewer(block);
-        else if (!this.isCommitted(frame)) live.mixed.add(block);
+        else if (!this.isCommitted(frame)) live.mix(block, asInstant(0));
       }
       if (slot === undefined) live.homeIsDurable(); // a file that is closed was flushed
     }

@@ -18,24 +18,32 @@ export interface ReadBuffer {
 class Shelf {
   private readonly idle: ReadBuffer[] = [];
   private readonly line: ((buffer: ReadBuffer) => void)[] = [];
-  readonly bytes: number;
+  private readonly mapping: Mapping;
+  private readonly count: number;
+  private readonly bytes: number;
+  /** Buffers made so far: one that is not needed is not made. */
+  private made = 0;
 
   constructor(count: number, bytes: number) {
+    this.count = count;
     this.bytes = bytes;
-    const mapping = Mapping.anonymous(count * bytes);
-    for (let i = 0; i < count; i++) {
-      this.idle.push({
-        address: mapping.address + i * bytes,
-        bytes: new Uint8Array(mapping.view(i * bytes, bytes)),
-        iov: new IoVector(Math.ceil(bytes / BLOCK_BYTES) + 2),
-      });
-    }
+    this.mapping = Mapping.anonymous(count * bytes);
+  }
+
+  private make(): ReadBuffer {
+    const at = this.made++ * this.bytes;
+    return {
+      address: this.mapping.address + at,
+      bytes: new Uint8Array(this.mapping.view(at, this.bytes)),
+      iov: new IoVector(Math.ceil(this.bytes / BLOCK_BYTES) + 2),
+    };
   }
 
   take(use: (buffer: ReadBuffer) => void): void {
-    const buffer = this.idle.pop();
-    if (buffer === undefined) this.line.push(use);
-    else use(buffer);
+    const idle = this.idle.pop();
+    if (idle !== undefined) use(idle);
+    else if (this.made < this.count) use(this.make());
+    else this.line.push(use);
   }
 
   give(buffer: ReadBuffer): void {

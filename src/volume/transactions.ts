@@ -90,13 +90,14 @@ export class Transactions {
     let count = 0;
     for (const image of images) count = cache.commits.take(image, this.frames, count);
     const lives = new Map(images.map(({ slot }) => [slot, this.live(slot)]));
+    const sizes = new Map(Array.from(lives.values(), (live) => [live, this.facts(live).size]));
     const batch: Batch = { frames: this.frames, count, operations };
     journal.commit(batch, (result) => {
       for (let i = 0; i < count; i++) {
         const frame = this.frames[i] as FrameNo;
         this.end(frame, lives.get(cache.frames.image(frame))!, result === 0);
       }
-      if (result === 0) for (const live of lives.values()) this.recut(live);
+      if (result === 0) for (const [live, size] of sizes) this.recut(live, size);
       done(result);
     });
   }
@@ -133,11 +134,11 @@ export class Transactions {
     }
   }
 
-  /** The image may have become shorter while a commit spoke of its old size. */
-  private recut(live: LiveImage): void {
+  /** The image may have become shorter while a commit spoke of its old `size`. */
+  private recut(live: LiveImage, size: number): void {
     const slot = this.slots.get(live);
     const image = slot === undefined ? undefined : this.context.image(slot);
-    if (image !== undefined && live.cut(image.size)) image.shapeChanges++;
+    if (image !== undefined && image.size < size && live.cut(image.size)) image.shapeChanges++;
   }
 
   /** What voids records of `image` that home has outrun, as much of it as fits one transaction. Frames of the same see to theirs. */

@@ -19,6 +19,8 @@ const SPINS_MAX = 50;
 /** A slab of the smallest size in shared memory, without a name; `wipe` makes it new again. */
 export class SimSlab {
   readonly slab: Slab;
+  /** Frames that may have other bytes than those of a freed one: 1. */
+  readonly used: Uint8Array;
 
   constructor() {
     const path = `/dev/shm/hypegear-sim-${process.pid}`;
@@ -26,6 +28,7 @@ export class SimSlab {
     unlinkSync(path);
     createSlab(fd, 2048 * BLOCK_BYTES, "simulated");
     this.slab = Slab.open(fd);
+    this.used = new Uint8Array(this.slab.frames).fill(1);
     withViewsKept(this.slab["mapping"]);
     shareMemory();
   }
@@ -56,8 +59,9 @@ export class SimEngine {
   private readonly world: World;
   private spins = 0;
 
-  constructor(world: World, home: SimHome, { slab }: SimSlab, tuning: Tuning, journal: SimJournal | undefined) {
+  constructor(world: World, home: SimHome, simSlab: SimSlab, tuning: Tuning, journal: SimJournal | undefined) {
     reuseMemory();
+    const { slab } = simSlab;
     this.world = world;
     this.io = new SimIo(world, home, tuning.faults, tuning.latencyUs);
     this.counters = new Counters(slab.counters());
@@ -74,7 +78,7 @@ export class SimEngine {
       journal: journal?.isVoid === false ? journal.open() : undefined,
       failed: (image, what, result) => world.note(() => `    image ${image.slot}: ${what} failed: ${result}`),
     });
-    this.poisonFreed(slab);
+    this.poisonFreed(simSlab);
     const { durability, journaling } = this.volume;
     if (journaling !== undefined) journaling.router.device = tuning.device;
     if (durability !== undefined) durability.lossWindowUs = tuning.lossWindowUs;
@@ -84,13 +88,19 @@ export class SimEngine {
   }
 
   /** Whoever still reads a freed frame reads 0xdb. */
-  private poisonFreed(slab: Slab): void {
+  private poisonFreed({ slab, used }: SimSlab): void {
     const { allocator } = this.volume.cache;
     const release = allocator.release.bind(allocator);
     allocator.release = (frame: FrameNo) => {
       const at = slab.frameIndex(frame);
-      slab.frameView(frame).fill(POISON, at, at + BLOCK_BYTES);
+      if (used[frame] === 1) slab.frameView(frame).fill(POISON, at, at + BLOCK_BYTES);
+      used[frame] = 0;
       release(frame);
+    };
+    const take = allocator.take.bind(allocator);
+    allocator.take = (count: number, into: Int32Array) => {
+      take(count, into);
+      for (let i = 0; i < count; i++) used[into[i]!] = 1;
     };
   }
 

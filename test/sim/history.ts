@@ -7,6 +7,7 @@ import type { Volume } from "../../src/volume/volume.ts";
 import { SimEngine, type SimSlab } from "./engine.ts";
 import { type GuestContext, Guests } from "./guests.ts";
 import { SimHome } from "./home.ts";
+import { reusePages } from "./paged.ts";
 import { ceased, type Plan, planOf } from "./plan.ts";
 import { Promises } from "./promises.ts";
 import { Random } from "./random.ts";
@@ -41,6 +42,7 @@ export class History implements GuestContext {
   private readonly promises: Promises;
 
   constructor(seed: number, slab: SimSlab, keepsHistory: boolean) {
+    reusePages();
     this.random = new Random(seed);
     this.plan = planOf(this.random);
     this.world = new World(this.random, keepsHistory);
@@ -271,9 +273,8 @@ export class History implements GuestContext {
       ["home", file.now],
       ["on the device", file.durable],
     ] as const) {
-      if (Buffer.compare(bytes.subarray(0, oracle.size), oracle.content.subarray(0, oracle.size)) === 0) continue;
-      const at = bytes.findIndex((byte, i) => i < oracle.size && byte !== oracle.content[i]);
-      must(at < 0, () => `${where}, byte ${at} of image ${slot} is ${bytes[at]}, not ${oracle.content[at]}`);
+      const at = bytes.difference(oracle.content, oracle.size);
+      must(at < 0, () => `${where}, byte ${at} of image ${slot} is ${bytes.byte(at)}, not ${oracle.content.byte(at)}`);
     }
     must(
       mtime === undefined || file.mtime.seconds === mtime,

@@ -7,6 +7,7 @@ import { E } from "../../src/base/errno.ts";
 import { BLOCK_BYTES, type InodeSlot, SECTOR_BYTES } from "../../src/base/units.ts";
 import type { Home, HomeFile, Look } from "../../src/device/home-file.ts";
 import { SEEK_DATA, SEEK_SET } from "../../src/sys/constants.ts";
+import { PagedBytes } from "./paged.ts";
 import { must, Violation, type World } from "./world.ts";
 
 /** One operation that changes a file; an fsync that begins after it has ended must cover it. */
@@ -18,9 +19,9 @@ export interface Change {
 
 export class SimFile {
   readonly slot: InodeSlot;
-  now: Uint8Array;
+  now: PagedBytes;
   size: number;
-  durable: Uint8Array;
+  readonly durable: PagedBytes;
   durableSize: number;
   mtime = { seconds: 0, nanoseconds: 0 };
   /** The last change of each dirty sector. */
@@ -40,9 +41,9 @@ export class SimFile {
     this.slot = slot;
     this.world = world;
     this.disk = disk;
-    this.now = new Uint8Array(capacity);
+    this.now = new PagedBytes(capacity);
     this.size = size;
-    this.durable = new Uint8Array(capacity);
+    this.durable = new PagedBytes(capacity);
     this.durableSize = size;
     this.room = new Uint8Array(capacity / BLOCK_BYTES);
   }
@@ -72,7 +73,7 @@ export class SimFile {
 
   private clear(low: number, high: number, change: Change): void {
     if (low >= high) return;
-    this.now.fill(0, low, high);
+    this.now.zero(low, high);
     this.touch(low, high, change);
   }
 
@@ -128,7 +129,7 @@ export class SimFile {
   private persist(sector: number): void {
     if (!this.clean(sector)) return;
     const at = sector * SECTOR_BYTES;
-    this.durable.set(this.now.subarray(at, at + SECTOR_BYTES), at);
+    this.durable.take(this.now, at, at + SECTOR_BYTES);
   }
 
   private clean(sector: number): boolean {
@@ -152,7 +153,7 @@ export class SimFile {
       if (fate === 1 || fate === 2) this.clean(sector);
       if (fate === 2 && (sector + 1) * SECTOR_BYTES <= Math.min(this.size, this.durableSize)) {
         const at = sector * SECTOR_BYTES;
-        this.now.set(this.durable.subarray(at, at + SECTOR_BYTES), at);
+        this.now.take(this.durable, at, at + SECTOR_BYTES);
       }
     }
   }
@@ -162,8 +163,8 @@ export class SimFile {
     for (const sector of Array.from(this.dirty.keys())) if (this.world.random.chance(0.5)) this.persist(sector);
     if (this.world.random.chance(0.5)) this.persistSize();
     this.dirty.clear();
-    this.durable.fill(0, this.durableSize);
-    this.now = this.durable;
+    this.durable.zero(this.durableSize, this.durable.length);
+    this.now = this.durable.copy();
     this.size = this.durableSize;
   }
 

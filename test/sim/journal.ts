@@ -7,6 +7,7 @@ import { scan } from "../../src/journal/scan.ts";
 import { encodeSuperblock, readSuperblocks, type Superblock } from "../../src/journal/superblock.ts";
 import type { OpenJournal } from "../../src/volume/journaling.ts";
 import { SimFile, type SimHome } from "./home.ts";
+import type { PagedBytes } from "./paged.ts";
 import { must, type World } from "./world.ts";
 
 /** The journal's place among the files. */
@@ -88,7 +89,7 @@ export class SimJournal {
    * Recovers what is on the devices, as after a power cut: into `files`, which are made of the durable bytes. `step` is called
    * before each step, and may end it all.
    */
-  recover(files: ReadonlyMap<InodeSlot, Recovered>, journal: Uint8Array, step: () => void = () => undefined): void {
+  recover(files: ReadonlyMap<InodeSlot, Recovered>, journal: PagedBytes, step: () => void = () => undefined): void {
     if (this.isVoid) return;
     const file = journalOf(journal, step);
     const { superblock, state } = readSuperblocks(file);
@@ -111,20 +112,16 @@ export class SimJournal {
 
 /** A file as recovery makes it. */
 export interface Recovered {
-  bytes: Uint8Array;
+  bytes: PagedBytes;
   size: number;
 }
 
-const readerOf = (image: Uint8Array): JournalReader => ({
+export const readerOf = (image: PagedBytes): JournalReader => ({
   size: image.length,
-  read: (offset, into) => {
-    const bytes = image.subarray(offset, offset + into.length);
-    into.set(bytes);
-    return bytes.length;
-  },
+  read: (offset, into) => image.read(offset, into),
 });
 
-const journalOf = (image: Uint8Array, step: () => void): JournalFile => ({
+const journalOf = (image: PagedBytes, step: () => void): JournalFile => ({
   ...readerOf(image),
   write: (offset, bytes) => {
     step();
@@ -150,13 +147,13 @@ const replayFileOf = (file: Recovered, step: () => void): ReplayFile => ({
   },
   truncate: (size) => {
     step();
-    if (size < file.size) file.bytes.fill(0, size);
+    if (size < file.size) file.bytes.zero(size, file.bytes.length);
     file.size = size;
     return 0;
   },
   zero: (offset, length) => {
     step();
-    file.bytes.fill(0, offset, offset + length);
+    file.bytes.zero(offset, offset + length);
     return 0;
   },
   setModificationTime: () => 0,

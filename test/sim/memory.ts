@@ -22,15 +22,16 @@ export function forBytes(address: number, length: number, each: (bytes: Uint8Arr
   }
 }
 
+const entryBytes = new Uint8Array(2048 * 16);
+const entryWords = new Uint32Array(entryBytes.buffer);
+
 /** Entries of a native iovec array. */
 export function iovecEntries(address: number, count: number): { address: number; length: number }[] {
-  const bytes = new Uint8Array(count * 16);
-  forBytes(address, bytes.length, (piece, done) => bytes.set(piece, done));
-  const words = new Uint32Array(bytes.buffer);
-  return Array.from({ length: count }, (_, i) => ({
-    address: words[i * 4]! + words[i * 4 + 1]! * 4294967296,
-    length: words[i * 4 + 2]!,
-  }));
+  forBytes(address, count * 16, (piece, done) => entryBytes.set(piece, done));
+  const entries = [];
+  for (let at = 0; at < count * 4; at += 4)
+    entries.push({ address: entryWords[at]! + entryWords[at + 1]! * 4294967296, length: entryWords[at + 2]! });
+  return entries;
 }
 
 const mapAnew = Mapping.anonymous.bind(Mapping);

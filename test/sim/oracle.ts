@@ -3,6 +3,7 @@
  * perhaps a size. Of two that were under way together either may be the later: then a byte has alternatives, until a read
  * with nothing beside it has shown which it is.
  */
+import type { PagedBytes } from "./paged.ts";
 import { must } from "./world.ts";
 
 export interface Mutation {
@@ -33,7 +34,7 @@ interface Alternative {
 export interface View {
   low: number;
   high: number;
-  bytes: Uint8Array;
+  content: PagedBytes;
   size: number;
   sizes: Set<number>;
   alternatives: Alternative[];
@@ -48,7 +49,7 @@ const asAlternative = (mutation: Mutation): Alternative => ({
 });
 
 export class ImageOracle {
-  content: Uint8Array;
+  readonly content: PagedBytes;
   size: number;
   /** Other sizes that it may have. */
   sizes = new Set<number>();
@@ -57,7 +58,7 @@ export class ImageOracle {
   private readonly views = new Set<View>();
   private readonly capacity: number;
 
-  constructor(content: Uint8Array, size: number) {
+  constructor(content: PagedBytes, size: number) {
     this.content = content;
     this.capacity = content.length;
     this.size = size;
@@ -90,7 +91,7 @@ export class ImageOracle {
     mutation.high = Math.min(mutation.high, mutation.low + bytes);
     this.cut(mutation.low, mutation.high);
     for (const other of mutation.beside) if (other.answered) this.alternatives.push(asAlternative(other));
-    if (mutation.values === undefined) this.content.fill(0, mutation.low, mutation.high);
+    if (mutation.values === undefined) this.content.zero(mutation.low, mutation.high);
     else this.content.set(mutation.values.subarray(0, mutation.high - mutation.low), mutation.low);
     this.size = mutation.sizeAfter(this.size, mutation.high);
     this.sizes = new Set([...this.sizes].map((size) => mutation.sizeAfter(size, mutation.high)));
@@ -122,7 +123,7 @@ export class ImageOracle {
     const view = {
       low,
       high,
-      bytes: this.content.slice(low, high),
+      content: this.content.copy(),
       size: this.size,
       sizes: new Set([this.size, ...this.sizes]),
       alternatives: this.alternatives.filter((entry) => entry.low < high && low < entry.high),
@@ -144,7 +145,7 @@ export class ImageOracle {
       bytes.length >= Math.min(...ends) && bytes.length <= Math.max(...ends),
       () => `${what()}: ${bytes.length} bytes, not ${Math.min(...ends)} to ${Math.max(...ends)}`,
     );
-    checkBytes(view, bytes, what);
+    checkBytes(view, bytes, view.low, what);
     if (view.beside.size > 0 || view.alternatives.length === 0) return;
     this.content.set(bytes, view.low);
     this.cut(view.low, view.low + bytes.length);
@@ -175,25 +176,57 @@ export function possibleSizes(view: View): Set<number> {
   return sizes;
 }
 
-/** Each of `bytes`, from `view.low` on, must be the view's, an alternative's, or of something that came beside it. */
-export function checkBytes(view: View, bytes: Uint8Array, what: () => string): void {
-  if (Buffer.compare(bytes, view.bytes.subarray(0, bytes.length)) === 0) return;
-  const others = [...view.alternatives, ...[...view.beside].map(asAlternative)];
-  let likely = others[0];
-  for (let i = 0; i < bytes.length; i++) {
-    if (bytes[i] === view.bytes[i]) continue;
-    const at = view.low + i;
-    if (likely !== undefined && isOf(likely, at, bytes[i]!)) continue;
-    likely = others.find((other) => isOf(other, at, bytes[i]!));
-    if (likely !== undefined) continue;
-    must(false, () => `${what()}: byte ${at} is ${bytes[i]}, not ${view.bytes[i]} (${describeOthers(others, at)})`);
+/** Each of `bytes`, from file offset `at` on, must be the view's, an alternative's, or of something that came beside it. */
+export function checkBytes(view: View, bytes: Uint8Array, at: number, what: () => string): void {
+  let others: Alternative[] | undefined;
+  view.content.forEach(at, at + bytes.length, (promised, from) => {
+    const found = bytes.subarray(from - at, from - at + promised.length);
+    if (Buffer.compare(found, promised) === 0) return;
+    others ??= [...view.alternatives, ...[...view.beside].map(asAlternative)];
+    checkPiece(found, promised, from, others, what);
+  });
+}
+
+/** The same for all that `content` has. */
+export function checkContent(view: View, content: PagedBytes, what: () => string): void {
+  content.forEach(view.low, view.high, (bytes, at) => checkBytes(view, bytes, at, what));
+}
+
+function checkPiece(
+  found: Uint8Array,
+  promised: Uint8Array,
+  from: number,
+  others: readonly Alternative[],
+  what: () => string,
+): void {
+  for (let i = 0; i < found.length; ) {
+    if (found[i] === promised[i]) {
+      i++;
+      continue;
+    }
+    const end = others.reduce((most, other) => (most > i ? most : matchEnd(other, found, promised, from, i)), i);
+    const at = from + i;
+    must(end > i, () => `${what()}: byte ${at} is ${found[i]}, not ${promised[i]} (${describeOthers(others, at)})`);
+    i = end;
   }
 }
 
-const isOf = ({ low, high, values, from }: Alternative, at: number, byte: number): boolean =>
-  at >= low && at < high && (values === undefined ? 0 : values[at - from]) === byte;
+/** How far `found`, which lies at file offset `at`, has the bytes of `other` or those promised, from `first` on. */
+function matchEnd(
+  { low, high, values, from }: Alternative,
+  found: Uint8Array,
+  promised: Uint8Array,
+  at: number,
+  first: number,
+): number {
+  if (at + first < low) return first;
+  const end = Math.min(found.length, high - at);
+  let i = first;
+  while (i < end && (found[i] === (values === undefined ? 0 : values[at + i - from]) || found[i] === promised[i])) i++;
+  return i;
+}
 
-const describeOthers = (others: Alternative[], at: number): string => {
+const describeOthers = (others: readonly Alternative[], at: number): string => {
   const values = others
     .filter((other) => at >= other.low && at < other.high)
     .map(({ values: bytes, from }) => bytes?.[at - from] ?? 0);
@@ -221,12 +254,12 @@ export class Vow {
   }
 
   /** Checks what a device holds. */
-  check(bytes: Uint8Array, size: number, what: () => string): void {
+  check(content: PagedBytes, size: number, what: () => string): void {
     const sizes = possibleSizes(this.view);
     must(
       sizes.has(size) || (this.view.beside.size > 0 && size >= Math.min(...sizes) && size <= Math.max(...sizes)),
       () => `${what()}: size ${size}, promised ${[...sizes].join(" or ")}`,
     );
-    checkBytes(this.view, bytes, what);
+    checkContent(this.view, content, what);
   }
 }

@@ -58,6 +58,8 @@ export function planOf(random: Random): Plan {
   const isLarge = random.chance(0.15);
   const blocks = isLarge ? 700 : random.pick([2, 6, 24, 96]);
   const requests = random.between(15, isLarge ? 60 : 120);
+  const weights = weightsOf(random, often);
+  const longestWrite = isLarge ? 2 ** 20 : random.pick([600, 5000, 40_000, blocks * BLOCK_BYTES]);
   return {
     images: random.between(1, 3),
     capacity: blocks * BLOCK_BYTES,
@@ -66,15 +68,15 @@ export function planOf(random: Random): Plan {
     thinkUs: random.magnitude(2000),
     latencyUs: random.magnitude(5000),
     dirtyLimit: random.pick([0.05, 0.05, 0.1, 0.3, 0.8, 0.95]),
-    weights: weightsOf(random, often),
+    weights,
     grain: [random.below(4), random.below(4), random.below(4) + 0.1],
-    longestWrite: isLarge ? 2 ** 20 : random.pick([600, 5000, 40_000, blocks * BLOCK_BYTES]),
+    longestWrite,
     hotBlocks: random.pick([1, 3, blocks, blocks]),
     faults: random.chance(0.5) ? HEALTHY : faultsOf(random),
     kills: random.chance(0.5) ? 0 : 0.05,
     powerCut: random.chance(0.4),
     freeBlocks: random.chance(0.1) ? random.between(blocks, blocks * 3) : Number.POSITIVE_INFINITY,
-    ...journalOf(random),
+    ...journalOf(random, longestWrite, weights.setting > 0),
     healthyFrom: random.between(requests / 2, requests),
   };
 }
@@ -99,9 +101,19 @@ function weightsOf(random: Random, often: () => number): Record<Kind, number> {
   };
 }
 
-function journalOf(random: Random): Pick<Plan, "mode" | "ringBlocks" | "lossWindowUs" | "device"> {
-  const ringBlocks = random.chance(0.15) ? 0 : random.pick([1300, 1600, 2500]);
+/** The smallest ring in which `ordered` admits writes: one sixth uncommitted and the largest write, twice, and what bounds those. */
+const ORDERED_RING_BLOCKS = 960;
+
+/** A small ring is gone round often, and is full at times. */
+function journalOf(
+  random: Random,
+  longestWrite: number,
+  isSwitched: boolean,
+): Pick<Plan, "mode" | "ringBlocks" | "lossWindowUs" | "device"> {
   const mode = random.pick(["sync", "sync", "ordered", "ordered", "volatile"] as const);
+  const smallest =
+    mode === "ordered" || isSwitched ? ORDERED_RING_BLOCKS : 200 + 2 * Math.ceil(longestWrite / BLOCK_BYTES + 1);
+  const ringBlocks = random.chance(0.15) ? 0 : smallest + random.magnitude(1500);
   return {
     ringBlocks,
     mode: ringBlocks === 0 && mode === "ordered" ? "sync" : mode,

@@ -9,8 +9,9 @@ import { readSuperblocks } from "../../src/journal/superblock.ts";
 import type { DurabilityMode } from "../../src/volume/durability.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import type { SimHome } from "./home.ts";
-import { type Recovered, SimJournal } from "./journal.ts";
-import { checkBytes, possibleSizes, type View } from "./oracle.ts";
+import { type Recovered, readerOf, SimJournal } from "./journal.ts";
+import { checkContent, possibleSizes, type View } from "./oracle.ts";
+import { PagedBytes } from "./paged.ts";
 import type { Plan } from "./plan.ts";
 import type { FlushPromise, SimImage } from "./requests.ts";
 import { must, type World } from "./world.ts";
@@ -139,7 +140,7 @@ export class Promises {
   /** What a power cut now would leave at the least: nothing but what is on stable media. */
   private lookAhead({ slot, vow }: SimImage): void {
     const files = this.copies();
-    this.journal?.recover(files, this.journal.file.durable.slice());
+    this.journal?.recover(files, this.journal.file.durable.copy());
     const { bytes, size } = files.get(slot)!;
     vow.check(bytes, size, () => `a flush of image ${slot} was answered; after a power cut now`);
   }
@@ -147,7 +148,7 @@ export class Promises {
   private copies(): Map<InodeSlot, Recovered> {
     const files = new Map<InodeSlot, Recovered>();
     for (const [slot, { durable, durableSize }] of this.home.files)
-      files.set(slot, { bytes: durable.slice(), size: durableSize });
+      files.set(slot, { bytes: durable.copy(), size: durableSize });
     return files;
   }
 
@@ -157,7 +158,7 @@ export class Promises {
     for (const file of this.home.files.values()) file.cutPower();
     this.journal?.file.cutPower();
     const files = this.copies();
-    const journal = this.journal?.file.durable ?? new Uint8Array(0);
+    const journal = this.journal?.file.durable ?? new PagedBytes(0);
     const instant = this.instantOf(journal);
     for (let tries = random.below(3); tries > 0; tries--) this.recoverInPart(files, journal);
     this.journal?.recover(files, journal);
@@ -169,7 +170,7 @@ export class Promises {
     if (instant !== undefined) this.checkInstant(instant, files);
   }
 
-  private recoverInPart(files: Map<InodeSlot, Recovered>, journal: Uint8Array): void {
+  private recoverInPart(files: Map<InodeSlot, Recovered>, journal: PagedBytes): void {
     let left = this.world.random.magnitude(60);
     try {
       this.journal?.recover(files, journal, () => {
@@ -181,13 +182,10 @@ export class Promises {
   }
 
   /** The snapshot that recovery must come to; undefined if `ordered` does not hold. */
-  private instantOf(journal: Uint8Array): Snapshot | undefined {
+  private instantOf(journal: PagedBytes): Snapshot | undefined {
     const isHeld = this.mode === "ordered" && !this.changing && this.volume?.durability?.isBroken === false;
     if (this.base === undefined || !isHeld) return undefined;
-    const reader = {
-      size: journal.length,
-      read: (at: number, into: Uint8Array) => (into.set(journal.subarray(at, at + into.length)), into.length),
-    };
+    const reader = readerOf(journal);
     const { sequence } = scan(reader, readSuperblocks(reader).superblock!);
     let last = this.base;
     for (const [first, snapshot] of this.snapshots) {
@@ -207,7 +205,7 @@ export class Promises {
         possibleSizes(view).has(size),
         () => `${what()}: size ${size}, not ${[...possibleSizes(view)].join(" or ")}`,
       );
-      checkBytes(view, bytes, what);
+      checkContent(view, bytes, what);
     }
     const next = this.answeredAtUs[answers];
     if (next === undefined || this.isFaulty || this.plan.kills > 0) return;

@@ -26,7 +26,7 @@ export class SimImage {
   constructor(file: SimFile) {
     this.slot = file.slot;
     this.file = file;
-    this.oracle = new ImageOracle(file.now.slice(), file.size);
+    this.oracle = new ImageOracle(file.now.copy(), file.size);
     this.vow = new Vow(this.oracle);
   }
 }
@@ -223,13 +223,13 @@ export class Read extends Request {
   }
 
   private collect(entries: IoVector, count: number): void {
-    this.bytes = new Uint8Array(this.length);
+    const pieces = iovecEntries(entries.address, count).slice(1);
+    this.bytes = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
     let at = 0;
-    for (const { address, length } of iovecEntries(entries.address, count).slice(1)) {
+    for (const { address, length } of pieces) {
       forBytes(address, length, (bytes, done) => this.bytes.set(bytes, at + done));
       at += length;
     }
-    this.bytes = this.bytes.subarray(0, at);
   }
 
   override answer(result: number): void {
@@ -290,17 +290,14 @@ export function checkSeek(volume: Volume, image: SimImage, offset: number, whenc
     `seek ${image.slot}: ${whence === SEEK_DATA ? "data" : "hole"} from ${offset} gave ${found}`;
   if (found === -E.ENXIO) {
     must(offset >= oracle.size || whence === SEEK_DATA, what);
-    must(isZero(oracle.content, offset, oracle.size), () => `${what()}, but there is data`);
+    must(oracle.content.isZero(offset, oracle.size), () => `${what()}, but there is data`);
     return;
   }
   must(found >= offset && found <= oracle.size, what);
-  if (whence === SEEK_DATA) must(isZero(oracle.content, offset, found), () => `${what()}, past data`);
+  if (whence === SEEK_DATA) must(oracle.content.isZero(offset, found), () => `${what()}, past data`);
   else
     must(
-      isZero(oracle.content, found, Math.min(Math.floor(found / BLOCK_BYTES + 1) * BLOCK_BYTES, oracle.size)),
+      oracle.content.isZero(found, Math.min(Math.floor(found / BLOCK_BYTES + 1) * BLOCK_BYTES, oracle.size)),
       () => `${what()}, where data is`,
     );
 }
-
-const isZero = (bytes: Uint8Array, low: number, high: number): boolean =>
-  bytes.subarray(low, Math.max(low, high)).every((byte) => byte === 0);

@@ -90,7 +90,7 @@ export class SimIo implements Io {
     const get = (low: number, high: number) => (): void => {
       end = Math.min(end, Math.max(0, file.size - offset));
       this.eachByteRange(iovAddress, iovCount, low, Math.min(high, end), (bytes, at) => {
-        bytes.set(file.now.subarray(offset + at, offset + at + bytes.length));
+        file.now.read(offset + at, bytes);
       });
     };
     operation.steps = this.torn(offset, wanted).map(([low, high]) => get(low, high));

@@ -1,0 +1,118 @@
+/** Bugs of the way home: what is written, when a flush is answered, what an error means. */
+import type { Mutant } from "./mutant.ts";
+
+export const WRITEBACK: readonly Mutant[] = [
+  {
+    bug: "a flush is answered without a device flush",
+    file: "src/writeback/image-home.ts",
+    find: "if (dataOnly && !this.image.unflushed && this.image.homeSize >= this.image.size)",
+    replace: "if (true)",
+    seeds: 30,
+  },
+  {
+    bug: "a flush is answered before the device flush has ended",
+    file: "src/writeback/image-home.ts",
+    find: "this.flushDevice(dataOnly, (result) => { for (const waiter of group) waiter.done(result); });",
+    replace: "this.flushDevice(dataOnly); for (const waiter of group) waiter.done(0);",
+    seeds: 30,
+  },
+  {
+    bug: "a flush does not wait for the blocks that are still dirty",
+    file: "src/writeback/image-home.ts",
+    find: "this.waiters.findLastIndex((waiter) => this.isHome(waiter.since))",
+    replace: "this.waiters.findLastIndex(() => true)",
+    seeds: 30,
+  },
+  {
+    bug: "a device flush that failed frees the blocks",
+    file: "src/writeback/image-home.ts",
+    find: "this.context.cache.endFlush(this.image, result === 0);",
+    replace: "this.context.cache.endFlush(this.image, true);",
+    seeds: 400,
+  },
+  {
+    bug: "a device flush that failed is tried again, and its success believed",
+    file: "src/writeback/image-home.ts",
+    find: "(result) => this.endDeviceFlush(result, done));",
+    replace:
+      "(result) => result === 0 ? this.endDeviceFlush(result, done) : this.context.io.fsync(this.image.file.buffered, dataOnly, (again) => this.endDeviceFlush(again, done)));",
+    seeds: 500,
+  },
+  {
+    bug: "a flush that failed answers success",
+    file: "src/writeback/image-home.ts",
+    find: "for (const waiter of waiters) waiter.done(result);",
+    replace: "for (const waiter of waiters) waiter.done(0);",
+    seeds: 200,
+  },
+  {
+    bug: "after a home write the device flush is left out",
+    file: "src/writeback/writer.ts",
+    find: "run.image.unflushed = true;",
+    replace: "",
+    seeds: 60,
+  },
+  {
+    bug: "the modification time that a user set does not go home",
+    file: "src/writeback/image-home.ts",
+    find: "image.file.setModificationTime(seconds, nanoseconds);",
+    replace: "",
+    seeds: 800,
+  },
+  {
+    bug: "after an error nothing is tried again",
+    file: "src/writeback/image-home.ts",
+    find: "this.retryTimer = this.context.timers.at(this.retryAtUs, () => this.retry());",
+    replace: "",
+    seeds: 500,
+  },
+  {
+    bug: "two home writes of one block run at once",
+    file: "src/writeback/run.ts",
+    find: "if (run.covers(image, block)) return NONE;",
+    replace: ";",
+    seeds: 250,
+  },
+  {
+    bug: "a home write that failed counts as done",
+    file: "src/writeback/writer.ts",
+    find: "this.end(run, result === 0 ? -E.EIO : result);",
+    replace: "this.end(run, 0);",
+    seeds: 150,
+  },
+  {
+    bug: "a short home write counts as whole",
+    file: "src/writeback/writer.ts",
+    find: "if (result < wanted)",
+    replace: "if (false)",
+    seeds: 200,
+  },
+  {
+    bug: "of a partly valid block only the first stretch goes home",
+    file: "src/writeback/writer.ts",
+    find: "run.pieces.shift();",
+    replace: "run.pieces.splice(0)[0];",
+    seeds: 200,
+  },
+  {
+    bug: "a partly valid block is written beyond the image's end",
+    file: "src/writeback/run.ts",
+    find: "Math.min(base + high, image.size)",
+    replace: "base + high",
+    seeds: 100,
+  },
+  {
+    bug: "nobody begins the flush when the last block has come home",
+    file: "src/writeback/writer.ts",
+    find: "else home.advance();",
+    replace: "",
+    seeds: 400,
+  },
+  {
+    bug: "a home write begins behind a shut gate",
+    file: "src/writeback/writer.ts",
+    find: "if (home.isBackingOff || image.gated) return;",
+    replace: "if (home.isBackingOff) return;",
+    seeds: 800,
+  },
+];
