@@ -7,7 +7,7 @@ import { Command } from "commander";
 import { E, errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
 import { detachStale, unmountFuse } from "../fuse/mount.ts";
-import { StateDirectory } from "../keeper/state.ts";
+import { type State, StateDirectory } from "../keeper/state.ts";
 import type { MountEntry } from "../sys/mount-table.ts";
 import { command, findMount, readStats } from "./control.ts";
 import { withProgress } from "./progress.ts";
@@ -15,6 +15,8 @@ import { keptByNamespace, usersOf } from "./users.ts";
 
 const USERS_SHOWN = 3;
 const POLL_MS = 20;
+/** The daemon has nothing left to do but to end. */
+const END_POLLS_MAX = 100;
 /** Other mount namespaces are looked through once a second only: the daemon's end mostly comes first. */
 const NAMESPACE_POLLS = 50;
 
@@ -49,10 +51,34 @@ function unmountOrExplain(mount: MountEntry): void {
   throw new Failure(`${what}: ${errnoName(result)}; ${todo}`, forbidden ? ExitCode.forbidden : ExitCode.failed);
 }
 
-/** Waits until the state is gone, which the keeper removes last, when everything is home. */
+/** Waits until the state is gone, which the keeper removes last, when everything is home; and then, for a moment, for its end. */
 async function daemonEnded(mount: MountEntry): Promise<void> {
+  const states = new StateDirectory(mount.source);
+  const keeper = stateOf(states)?.pid;
+  await stateGone(mount, states);
+  for (let polls = 0; keeper !== undefined && isRunning(keeper) && polls < END_POLLS_MAX; polls++) await sleep(POLL_MS);
+}
+
+/** Undefined: it is gone already. */
+function stateOf(states: StateDirectory): State | undefined {
+  try {
+    return states.read();
+  } catch {
+    return undefined; // what is wrong with it is told by who needs it
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+async function stateGone(mount: MountEntry, states: StateDirectory): Promise<void> {
   const { path, source } = mount;
-  const states = new StateDirectory(source);
   const isOver = (): boolean => {
     const state = states.read();
     return state === undefined || state.mountpoint !== path;

@@ -8,6 +8,8 @@ const OPTIONS = [
   "cacheSize",
   "cache",
   "durability",
+  "lossWindow",
+  "journalSize",
   "maxAge",
   "device",
   "transport",
@@ -16,10 +18,11 @@ const OPTIONS = [
   "rateLimit",
 ] as const satisfies readonly (keyof MountOptions)[];
 
-const CACHE_SIZE = "16M";
+/** Small, so that pressure is part of the test. */
+const OWN_SIZES = { cacheSize: "16M", journalSize: "16M" } as const;
 
 export function verifyCommand(): Command {
-  const given = new Map<string, string>([["cacheSize", CACHE_SIZE]]);
+  const given = new Map<string, string>(Object.entries(OWN_SIZES));
   const options = new Command("verify")
     .description("Kills scratch mounts under load, beside your images, and checks that nothing is lost; in a minute.")
     .argument("<BACKING>", "a directory on the filesystem in question; what is in it is not touched");
@@ -27,7 +30,7 @@ export function verifyCommand(): Command {
     const { value, help, shown } = MOUNT_OPTIONS[key];
     const option = new Option(
       `--${kebab(key)} <${value}>`,
-      `${help} (default: ${key === "cacheSize" ? CACHE_SIZE : shown})`,
+      `${help} (default: ${key in OWN_SIZES ? OWN_SIZES[key as keyof typeof OWN_SIZES] : shown})`,
     );
     options.addOption(
       option.argParser((text) => {

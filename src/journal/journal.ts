@@ -236,6 +236,7 @@ export class Journal {
         sizes,
         acts,
         instant,
+        sequence === parts.at(-1)!.sequence,
       );
     }
   }

@@ -169,6 +169,8 @@ interface Entry {
   acts: boolean;
   /** When its blocks were chosen. */
   instant: Instant;
+  /** Of its transaction. */
+  readonly isLast: boolean;
 }
 
 export class Ledger {
@@ -223,6 +225,7 @@ export class Ledger {
         sizes,
         acts,
         instant,
+        descriptor.header.isLast,
       );
       for (const { kind, image, offset, length } of descriptor.operations()) {
         if (isAction(kind)) this.act(images[image]!, kind, offset, length);
@@ -240,6 +243,7 @@ export class Ledger {
     sizes: readonly number[],
     acts: boolean,
     instant: Instant,
+    isLast: boolean,
   ): void {
     images.forEach((image, i) => {
       image.commits++;
@@ -249,7 +253,7 @@ export class Ledger {
         image.catchUp(block, instant);
       }
     });
-    this.entries.push({ sequence, end, checksum, images, blocks, shapes: acts, acts, instant });
+    this.entries.push({ sequence, end, checksum, images, blocks, shapes: acts, acts, instant, isLast });
   }
 
   /** A commit that voids earlier records in the range is on stable media. */
@@ -294,9 +298,12 @@ export class Ledger {
     for (const image of this.images.values()) if (image.commits > 0) yield image;
   }
 
-  /** The oldest commits, as many as it takes until `enough`, given the ring block where each ends. The sequence of the last; 0: none. */
+  /**
+   * The oldest transactions, as many as it takes until `enough`, given the ring block where each ends: a tail within one would
+   * lead a scan to what is none. The sequence of the last commit; 0: none.
+   */
   oldest(enough: (end: number) => boolean): number {
-    for (const { sequence, end } of this.entries) if (enough(end)) return sequence;
+    for (const { sequence, end, isLast } of this.entries) if (isLast && enough(end)) return sequence;
     return this.entries.at(-1)?.sequence ?? 0;
   }
 

@@ -52,14 +52,14 @@ export class BackingTarget implements ReplayTarget {
   }
 
   /** A file that only `held` keeps is nobody's. */
-  private checked(file: HomeFile, path: string): HomeFile | "removed" {
+  private checked(file: FileOfBacking, path: string): FileOfBacking | "removed" {
     if (!path.startsWith(HELD) || file.links > 1) return file;
     file.close();
     return "removed";
   }
 
   /** The file at `path` if it is the one; ESTALE when it is not, or nothing is there. */
-  private openAt(identity: Identity, path: string): HomeFile | number {
+  private openAt(identity: Identity, path: string): FileOfBacking | number {
     const names = path.split("/");
     const name = names.pop()!;
     if ([...names, name].some((part) => part === "" || part === "." || part === "..")) return -E.ESTALE;
@@ -72,12 +72,12 @@ export class BackingTarget implements ReplayTarget {
     }
   }
 
-  private openIn(directory: number, name: string, identity: Identity): HomeFile | number {
+  private openIn(directory: number, name: string, identity: Identity): FileOfBacking | number {
     const path = libc.cstring(name);
     if (this.stat.read(directory, path) < 0 || !this.isOf(identity)) return -E.ESTALE;
     const fd = libc.openat(directory, path, this.access | O.NOFOLLOW | O.NONBLOCK | O.CLOEXEC, 0);
     if (fd < 0) return fd;
-    if (this.stat.read(fd, libc.cstring(""), AT_EMPTY_PATH) === 0 && this.isOf(identity)) return new HomeFile(fd);
+    if (this.stat.read(fd, libc.cstring(""), AT_EMPTY_PATH) === 0 && this.isOf(identity)) return new FileOfBacking(fd);
     libc.close(fd);
     return -E.ESTALE;
   }
@@ -127,7 +127,8 @@ function namesIn(fd: number): string[] {
   }
 }
 
-class HomeFile implements ReplayFile {
+/** A file of the backing directory, by its descriptor. */
+export class FileOfBacking implements ReplayFile {
   private readonly file: PositionedFile;
 
   constructor(fd: number) {

@@ -10,15 +10,17 @@ import type { FrameTable } from "../cache/frames.ts";
 import type { Image } from "../cache/images.ts";
 import type { WriteCache } from "../cache/write-cache.ts";
 
-/** Microseconds that an I/O of its own costs beside its bytes, an append to the journal likewise, and a block's bytes. */
+/**
+ * Microseconds that an I/O of its own costs beside its bytes, an append to the journal likewise, and a block's bytes. Runs of a
+ * stream are, on average, so long that their bytes cost more than getting there.
+ */
 const COSTS = {
-  hdd: { seekUs: 8000, appendUs: 4000, blockUs: 27 },
-  ssd: { seekUs: 60, appendUs: 60, blockUs: 8 },
+  hdd: { seekUs: 8000, appendUs: 4000, blockUs: 27, streamRunBlocks: 256 },
+  ssd: { seekUs: 60, appendUs: 60, blockUs: 8, streamRunBlocks: 16 },
 } as const;
 
-/** Blocks of a stream, at least, and of its runs on average. */
+/** Blocks of a stream, at least. */
 const STREAM_BLOCKS = 256;
-const STREAM_RUN_BLOCKS = 16;
 
 export type Route = "journal" | "home";
 
@@ -44,8 +46,8 @@ export class Router {
     if (blocks === 0) return "journal"; // nothing to write, perhaps something to revoke
     // Home takes all of the image's dirty blocks, also those that the journal has.
     if (image.blocks > 2 * blocks) return "journal";
-    if (blocks >= STREAM_BLOCKS && blocks >= runs * STREAM_RUN_BLOCKS) return "home";
-    const { seekUs, appendUs, blockUs } = COSTS[this.device];
+    const { seekUs, appendUs, blockUs, streamRunBlocks } = COSTS[this.device];
+    if (blocks >= STREAM_BLOCKS && blocks >= runs * streamRunBlocks) return "home";
     const home = runs * seekUs + blocks * blockUs;
     const journal = (alone ? appendUs : 0) + (blocks + 1) * blockUs;
     return image.blocks === blocks && home <= journal ? "home" : "journal";

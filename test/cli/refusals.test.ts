@@ -60,11 +60,7 @@ describe("usage errors", () => {
   });
 
   const wrong: [string[], string][] = [
-    [
-      ["--durability", "ordered"],
-      '--durability "ordered": comes with the journal, which this version does not have; give sync or volatile',
-    ],
-    [["--durability", "none"], '--durability "none": no such choice; give one of sync, volatile'],
+    [["--durability", "none"], '--durability "none": no such choice; give one of sync, ordered, volatile'],
     [["--cache", "maybe"], '--cache "maybe": no such choice; give one of on, off'],
     [["--device", "tape"], '--device "tape": no such choice; give one of auto, hdd, ssd'],
     [["--transport", "uring"], '--transport "uring": no such choice; give one of auto, dev'],

@@ -2,6 +2,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { losePower, recovered } from "../power/recovery.ts";
+import { Random } from "../sim/random.ts";
 import { mountHypegear } from "../support/daemon.ts";
 import { need } from "../support/need.ts";
 import { succeed } from "../support/run.ts";
@@ -102,20 +104,25 @@ describe("in the mount, and at home after the unmount, as in a plain directory:"
   });
 });
 
-test("when dd conv=fsync returns, its bytes are in the backing file", async (context) => {
+test("when dd conv=fsync returns, its bytes outlive a power cut", async (context) => {
   need(context, "root");
   const source = sourceDirectory();
   const daemon = await mountHypegear();
+  const bytes = readFileSync(join(source, "odd"));
+  const wanted = Buffer.alloc(3_000_001);
   for (const [seek, size] of [
     [0, 65536],
     [3, 65536],
     [1, 1000],
     [2999, 333],
     [0, 3_000_001],
+    [7, 500],
   ] as const) {
     const to = [`of=${join(daemon.mountpoint, "file")}`, `seek=${seek}`, `bs=${size}`, "count=1", "conv=notrunc,fsync"];
     await succeed("dd", [`if=${join(source, "odd")}`, ...to]);
-    const home = readFileSync(join(daemon.backing, "file")).subarray(seek * size, (seek + 1) * size);
-    expect(home.equals(readFileSync(join(source, "odd")).subarray(0, size))).toBe(true);
+    bytes.copy(wanted, seek * size, 0, size);
   }
+  await losePower(daemon);
+  expect(await recovered(daemon.backing, "once", new Random(1))).toEqual([]);
+  expect(readFileSync(join(daemon.backing, "file")).equals(wanted)).toBe(true);
 });

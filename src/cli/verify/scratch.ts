@@ -11,18 +11,20 @@ import {
 } from "node:fs";
 import { join, resolve } from "node:path";
 import { ExitCode, Failure } from "../../base/errors.ts";
+import { JOURNAL_BYTES_MIN } from "../../base/limits.ts";
 import { formatSize } from "../../base/size.ts";
 import { BLOCK_BYTES } from "../../base/units.ts";
 import { isOurs, unmountFuse } from "../../fuse/mount.ts";
 import { directoryId, openBacking } from "../../keeper/directories.ts";
 import { removeSlabFile, slabPath } from "../../keeper/slab-file.ts";
 import { topMount } from "../../sys/mount-table.ts";
+import { recoverCopies } from "./recovered.ts";
 
 export const IMAGES = ["flushed.img", "unflushed.img"] as const;
 export const IMAGE_BLOCKS = 4096;
 const IMAGE_BYTES = IMAGE_BLOCKS * BLOCK_BYTES;
-/** Images, logs, and as much again, so that the user's own images do not feel it. */
-const ROOM_BYTES = 2 * (IMAGES.length * IMAGE_BYTES + 32 * 2 ** 20);
+/** Images, their copies, logs, a journal, and as much again, so that the user's own images do not feel it. */
+const ROOM_BYTES = 2 * (2 * IMAGES.length * IMAGE_BYTES + 32 * 2 ** 20 + JOURNAL_BYTES_MIN);
 
 export class VerifyScratch {
   readonly root: string;
@@ -50,6 +52,13 @@ export class VerifyScratch {
 
   logOf(image: number, run: number): string {
     return join(this.root, `log-${image}-${run}`);
+  }
+
+  /** What a power cut would leave of the images now, with the processes of the mount dead: the directory of copies. */
+  afterPowerCut(): string {
+    const into = join(this.root, "recovered");
+    recoverCopies(this.backing, IMAGES, into);
+    return into;
   }
 
   /** Removes everything, with the processes of its mount dead. What the slab still holds is the check's own. */
