@@ -20,7 +20,7 @@ import type { Timers } from "../base/timers.ts";
 import { asBlock, asInstant, BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
 import { NONE } from "../cache/frames.ts";
 import type { Image } from "../cache/images.ts";
-import type { OperationKind } from "../journal/contract.ts";
+import { isAction, type OperationKind } from "../journal/contract.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { LiveImage, Version } from "../journal/ledger.ts";
 import type { Writer } from "../writeback/writer.ts";
@@ -86,6 +86,11 @@ export class Durability {
   private windowStartUs: number;
   /** `ordered` is in force, but its first instant is not yet, or it is to be left: flushes wait until their data is safe. */
   private isBetween = false;
+  /** The mode is being changed to or from `ordered`, and what has yet to change an image's shape waits. */
+  private isTurning = false;
+  private readonly held: (() => void)[] = [];
+  /** The transaction that is being written changes a shape. */
+  private actsUnderway = false;
   private renewed = false;
   private told = false;
   /** Of a journal that has failed: whether it is declared void, and who waits for that. */
@@ -160,6 +165,22 @@ export class Durability {
     }
   }
 
+  /** Runs `begin`, which changes an image's shape, unless the mode is being changed to or from `ordered`: then afterwards. */
+  whenSteady(begin: () => void): void {
+    if (this.isTurning) this.held.push(begin);
+    else begin();
+  }
+
+  /** The change of mode that `done` waits for begins; it gets to know after those that were held. */
+  private turning(done: (result: number) => void): (result: number) => void {
+    this.isTurning = true;
+    return (result) => {
+      this.isTurning = false;
+      for (const begin of this.held.splice(0)) begin();
+      done(result);
+    };
+  }
+
   /** The image's shape is about to change at home: `done` when it may, with what `cancel` needs. */
   declare(image: Image, kind: OperationKind, offset: number, length: number, done: (result: number) => void): void {
     const live = this.context.transactions.live(image.slot);
@@ -189,13 +210,12 @@ export class Durability {
     const { cache, ticker } = this.context;
     const first = Math.floor(offset / BLOCK_BYTES);
     const last = Math.ceil(end / BLOCK_BYTES);
-    if (!declared) {
-      const now = ticker.tick();
-      for (const block of last - first < live.records.size ? range(first, last) : Array.from(live.records.keys())) {
-        if (block < first || block >= last) continue;
-        if (cache.find(image.slot, asBlock(block)) === NONE) live.homeIsNewer(block);
-        else live.mix(block, now); // the frame is newer than all records (`WriteCache.zeroWithin`), but may be of some bytes only
-      }
+    if (declared) return;
+    const now = ticker.tick();
+    for (const block of last - first < live.records.size ? range(first, last) : Array.from(live.records.keys())) {
+      if (block < first || block >= last) continue;
+      if (cache.find(image.slot, asBlock(block)) === NONE) live.homeIsNewer(block);
+      else live.mix(block, now); // the frame is newer than all records (`WriteCache.zeroWithin`), but may be of some bytes only
     }
     live.cut(image.size);
   }
@@ -242,8 +262,8 @@ export class Durability {
   /** Changes the mode; `done` gets 0 when what the new one promises holds, or a negated error number. */
   become(mode: DurabilityMode, done: (result: number) => void): void {
     if (mode === this.mode && !this.isBetween) done(0);
-    else if (mode === "ordered") this.approachOrdered(done);
-    else if (this.mode === "ordered") this.leaveOrdered(mode, done);
+    else if (mode === "ordered") this.approachOrdered(this.turning(done));
+    else if (this.mode === "ordered") this.leaveOrdered(mode, this.turning(done));
     else {
       this.settleMode(mode);
       if (mode === "sync") this.commitAll(done);
@@ -270,17 +290,24 @@ export class Durability {
     });
   }
 
-  /** The first transaction must fit into the journal: what is too much for it goes home first. */
+  /**
+   * The first transaction must fit into the journal: what is too much for it goes home first. Changes of shape that the journal was
+   * not told of are over and durable by then, and records that speak of what was before are void.
+   */
   private approachOrdered(done: (result: number) => void): void {
-    if (!this.isTooMuch) {
+    const images = [...this.context.images()];
+    if (!this.isTooMuch && images.every((image) => !image.gated && this.canBeTold(image))) {
       this.isBetween = true;
       this.settleMode("ordered");
       this.beginOrdered(done);
       return;
     }
-    const { writer, ticker } = this.context;
+    const isEvery = this.isTooMuch;
     this.forEach(
-      (image, ended) => writer.flush(image, ticker.tick(), false, ended),
+      (image, ended) => {
+        if (isEvery || image.gated || !this.canBeTold(image)) this.flushHome(image, false, ended);
+        else ended(0);
+      },
       (result) => {
         if (result < 0) done(result);
         else this.approachOrdered(done);
@@ -327,7 +354,8 @@ export class Durability {
   private leaveOrdered(mode: DurabilityMode, done: (result: number) => void): void {
     this.context.checkpoint.all((result) => {
       if (result < 0 || this.mode !== "ordered") done(result);
-      else if (this.context.ledger.hasActions) this.leaveOrdered(mode, done);
+      else if (this.context.ledger.hasActions || this.actsUnderway || this.declarations.length > 0)
+        this.leaveOrdered(mode, done);
       else {
         this.settleMode(mode);
         if (mode === "sync") this.commitAll(done);
@@ -423,7 +451,6 @@ export class Durability {
       checkpoint.makeRoom();
       return cache.commits.holdsBack ? false : this.takeEverythingHome();
     }
-    if (this.mode === "ordered" && this.voidCuts()) return true;
     const declarations = this.declarations.splice(0, MOST_TOGETHER);
     const flushes = this.waiters.splice(0);
     const waiters = this.commitWaiters.splice(0);
@@ -439,15 +466,6 @@ export class Durability {
       },
     );
     return true;
-  }
-
-  /** Sizes that images no longer have are voided first: a revoke that came later would void what is committed now. True if there are any. */
-  private voidCuts(): boolean {
-    const { transactions } = this.context;
-    const cut = [...this.context.images()].filter((image) => transactions.live(image.slot).isCut);
-    const flushes = cut.slice(0, MOST_TOGETHER).map((image) => ({ image, isHome: true, done: () => undefined }));
-    if (flushes.length > 0) this.transact([], [], flushes, () => undefined);
-    return flushes.length > 0;
   }
 
   /** It does not fit into the journal. */
@@ -522,7 +540,9 @@ export class Durability {
     const revokes = flushed.flatMap((image) => transactions.revokes(transactions.live(image.slot)));
     const operations = [...revokes, ...declarations.map(({ operation }) => operation)];
     const hasWork = operations.length > 0 || images.some((image) => image.uncommitted.count > 0);
+    this.actsUnderway = declarations.some(({ operation }) => isAction(operation.kind));
     const end = (result: number): void => {
+      this.actsUnderway = false;
       // A journal that failed keeps nobody from going on.
       for (const declaration of declarations) declaration.done(result === 0 ? journal.lastFirst : 0);
       for (const flush of flushes) this.endFlush(flush, result);

@@ -90,7 +90,7 @@ export class Transactions {
     let count = 0;
     for (const image of images) count = cache.commits.take(image, this.frames, count);
     const lives = new Map(images.map(({ slot }) => [slot, this.live(slot)]));
-    const sizes = new Map(Array.from(lives.values(), (live) => [live, this.facts(live).size]));
+    const sizes = new Map(images.map((image) => [this.live(image.slot), image.size]));
     const batch: Batch = { frames: this.frames, count, operations };
     journal.commit(batch, (result) => {
       for (let i = 0; i < count; i++) {
@@ -134,7 +134,7 @@ export class Transactions {
     }
   }
 
-  /** The image may have become shorter while a commit spoke of its old `size`. */
+  /** The image may have become shorter than the `size` that it had when a commit began. */
   private recut(live: LiveImage, size: number): void {
     const slot = this.slots.get(live);
     const image = slot === undefined ? undefined : this.context.image(slot);
