@@ -84,7 +84,7 @@ export class Durability {
   /** Who waits for all that is uncommitted now to be committed. */
   private commitWaiters: ((result: number) => void)[] = [];
   private windowStartUs: number;
-  /** `ordered` is in force, but its first instant is not yet, or it is to be left: flushes wait until their data is safe. */
+  /** The mode is in force, but what it promises of the past may not hold, or it is to be left: in `ordered` too, flushes wait. */
   private isBetween = false;
   /** The mode is being changed to or from `ordered`, and what has yet to change an image's shape waits. */
   private isTurning = false;
@@ -160,7 +160,7 @@ export class Durability {
       writer.flush(image, NOTHING_DIRTY, false, (outcome) => this.flushedHome(image, outcome, done));
     } else {
       if (this.isBroken && this.voiding !== "done") this.voidWaiters.push(done);
-      else if (!transactions.live(image.slot).needsRevoking) done(0);
+      else if (this.isBroken || !transactions.live(image.slot).needsRevoking) done(0);
       else this.waiters.push({ image, isHome: true, done });
     }
   }
@@ -217,7 +217,7 @@ export class Durability {
       if (cache.find(image.slot, asBlock(block)) === NONE) live.homeIsNewer(block);
       else live.mix(block, now); // the frame is newer than all records (`WriteCache.zeroWithin`), but may be of some bytes only
     }
-    live.cut(image.size);
+    this.context.transactions.cut(live, image.size);
   }
 
   /** The file of `image` loses its last name: `done` when its records no longer matter. */
@@ -264,11 +264,21 @@ export class Durability {
     if (mode === this.mode && !this.isBetween) done(0);
     else if (mode === "ordered") this.approachOrdered(this.turning(done));
     else if (this.mode === "ordered") this.leaveOrdered(mode, this.turning(done));
-    else {
-      this.settleMode(mode);
-      if (mode === "sync") this.commitAll(done);
-      else done(0);
+    else this.settle(mode, done);
+  }
+
+  /** A mode that is not `ordered` begins; in `sync` all that was written before is to be safe. */
+  private settle(mode: DurabilityMode, done: (result: number) => void): void {
+    this.settleMode(mode);
+    if (mode !== "sync") {
+      done(0);
+      return;
     }
+    this.isBetween = true;
+    this.commitAll((result) => {
+      if (result < 0 && this.isBroken) this.takeAllHome((outcome) => this.begun(outcome, done));
+      else this.begun(result, done);
+    });
   }
 
   /**
@@ -278,7 +288,6 @@ export class Durability {
   resume(): void {
     if (this.mode === "ordered" || this.isBroken || !this.context.ledger.hasActions) return;
     const { mode } = this;
-    this.isBetween = true;
     this.settleMode("ordered");
     this.leaveAtLast(mode);
   }
@@ -297,7 +306,6 @@ export class Durability {
   private approachOrdered(done: (result: number) => void): void {
     const images = [...this.context.images()];
     if (!this.isTooMuch && images.every((image) => !image.gated && this.canBeTold(image))) {
-      this.isBetween = true;
       this.settleMode("ordered");
       this.beginOrdered(done);
       return;
@@ -356,17 +364,13 @@ export class Durability {
       if (result < 0 || this.mode !== "ordered") done(result);
       else if (this.context.ledger.hasActions || this.actsUnderway || this.declarations.length > 0)
         this.leaveOrdered(mode, done);
-      else {
-        this.settleMode(mode);
-        if (mode === "sync") this.commitAll(done);
-        else done(0);
-      }
+      else this.settle(mode, done);
     });
   }
 
   private settleMode(mode: DurabilityMode): void {
     this.mode = mode;
-    if (mode !== "ordered") this.isBetween = false;
+    this.isBetween = mode === "ordered";
     const { cache } = this.context;
     const holdsBack = mode === "ordered" && !this.isBroken;
     if (cache.commits.holdsBack !== holdsBack) cache.holdBack(this.context.images(), holdsBack);
@@ -471,13 +475,14 @@ export class Durability {
   /** It does not fit into the journal. */
   private takeEverythingHome(): boolean {
     const waiters = this.commitWaiters.splice(0);
-    this.forEach(
-      (image, ended) => this.flushHome(image, false, ended),
-      (result) => {
-        for (const done of waiters) done(result);
-      },
-    );
+    this.takeAllHome((result) => {
+      for (const done of waiters) done(result);
+    });
     return true;
+  }
+
+  private takeAllHome(done: (result: number) => void): void {
+    this.forEach((image, ended) => this.flushHome(image, false, ended), done);
   }
 
   /** All of it is in the journal; in `sync` what the journal cannot tell of is taken home. */
