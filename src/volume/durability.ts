@@ -183,13 +183,13 @@ export class Durability {
     this.declarations.push({ operation, done });
   }
 
-  /** The bytes of `image` in [offset, end) were changed at home, past the cache, but not yet durably. */
-  changedAtHome(image: Image, offset: number, end: number): void {
+  /** The bytes of `image` in [offset, end) were changed at home, past the cache, but not yet durably; `declared`: the journal says so. */
+  changedAtHome(image: Image, offset: number, end: number, declared: boolean): void {
     const live = this.context.transactions.live(image.slot);
     const { cache, ticker } = this.context;
     const first = Math.floor(offset / BLOCK_BYTES);
     const last = Math.ceil(end / BLOCK_BYTES);
-    if (this.mode !== "ordered" || this.isBroken) {
+    if (!declared) {
       const now = ticker.tick();
       for (const block of last - first < live.records.size ? range(first, last) : Array.from(live.records.keys())) {
         if (block < first || block >= last) continue;

@@ -44,7 +44,8 @@ export interface ShapeJournal {
     length: number,
     done: (result: number) => void,
   ): void;
-  changedAtHome(image: Image, offset: number, end: number): void;
+  /** `declared`: the journal has it. */
+  changedAtHome(image: Image, offset: number, end: number, declared: boolean): void;
   /** What was `declared` did not take place. */
   cancel(image: Image, declared: number, done: () => void): void;
 }
@@ -85,7 +86,7 @@ export class Reshape {
       reshape.zeroWithin(image, size, blockEnd, spares);
       image.setHomeAndSize(size);
       image.endCut();
-      reshape.changed(image, size, Number.POSITIVE_INFINITY);
+      reshape.changed(image, size, Number.POSITIVE_INFINITY, declared !== 0);
       context.space.forget(image.slot);
       reshape.touch(image);
       return 0;
@@ -113,7 +114,12 @@ export class Reshape {
       if (outcome < 0) return yield* reshape.failed(image, declared, outcome);
       if (zeroes) reshape.discard(image, offset, end, spares);
       if (!keepsSize && end > image.size) image.setHomeAndSize(end);
-      reshape.changed(image, offset, zeroes ? end : offset);
+      reshape.changed(
+        image,
+        offset,
+        zeroes ? end : offset,
+        declared.some((one) => one !== 0),
+      );
       context.space.forget(image.slot);
       reshape.touch(image);
       return 0;
@@ -142,7 +148,7 @@ export class Reshape {
   copy(from: Image, fromOffset: number, to: Image, toOffset: number, length: number): Task<number> {
     const { context } = this;
     const touch = (): void => this.touch(to);
-    const changed = (end: number): void => this.changed(to, toOffset, end);
+    const changed = (end: number): void => this.changed(to, toOffset, end, false);
     const body = function* (): Task<number> {
       if (from.dirty.count + to.blocks > 0) return WRITTEN_MEANWHILE;
       const outcome = yield* result((done) => {
@@ -183,10 +189,10 @@ export class Reshape {
   }
 
   /** Home has changed in [offset, end), and perhaps in size. */
-  private changed(image: Image, offset: number, end: number): void {
+  private changed(image: Image, offset: number, end: number, declared: boolean): void {
     image.unflushed = true;
     image.shapeChanges++;
-    this.context.journal().changedAtHome(image, offset, end);
+    this.context.journal().changedAtHome(image, offset, end, declared);
   }
 
   private *declare(image: Image, kind: "truncate" | "zero", offset: number, length: number): Task<number> {

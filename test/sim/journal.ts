@@ -38,7 +38,7 @@ export class SimJournal {
     home.freeBlocks = free;
     const superblock: Superblock = {
       id: "00112233445566778899aabbccddeeff",
-      generation: 1,
+      generation: 0,
       blocks: ringBlocks(bytes),
       tailPosition: 0,
       tailSequence: 1,
@@ -49,8 +49,11 @@ export class SimJournal {
       backing: "/images",
     };
     const encoded = Buffer.alloc(BLOCK_BYTES);
-    encodeSuperblock(superblock, encoded);
-    for (const image of [this.file.now, this.file.durable]) image.set(encoded, 0);
+    for (const slot of [0, 1]) {
+      superblock.generation = slot;
+      encodeSuperblock(superblock, encoded);
+      for (const image of [this.file.now, this.file.durable]) image.set(encoded, slot * BLOCK_BYTES);
+    }
   }
 
   /** As an engine finds it. */
