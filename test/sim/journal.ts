@@ -15,7 +15,7 @@ const SLOT = -1 as InodeSlot;
 const BIRTH = 7;
 
 const identityOf = (slot: InodeSlot): Identity => ({ inode: String(slot + 1000), birth: BIRTH });
-const slotOf = ({ inode }: Identity): InodeSlot => (Number(inode) - 1000) as InodeSlot;
+export const slotOf = ({ inode }: Identity): InodeSlot => (Number(inode) - 1000) as InodeSlot;
 
 export class SimJournal {
   readonly file: SimFile;
@@ -49,10 +49,9 @@ export class SimJournal {
       backing: "/images",
     };
     const encoded = Buffer.alloc(BLOCK_BYTES);
-    for (const slot of [0, 1]) {
-      superblock.generation = slot;
+    for (superblock.generation = 0; superblock.generation < 2; superblock.generation++) {
       encodeSuperblock(superblock, encoded);
-      for (const image of [this.file.now, this.file.durable]) image.set(encoded, slot * BLOCK_BYTES);
+      for (const image of [this.file.now, this.file.durable]) image.set(encoded, superblock.generation * BLOCK_BYTES);
     }
   }
 

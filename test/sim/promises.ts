@@ -4,12 +4,13 @@
  */
 import { E } from "../../src/base/errno.ts";
 import type { InodeSlot } from "../../src/base/units.ts";
+import type { Batch } from "../../src/journal/journal.ts";
 import { scan } from "../../src/journal/scan.ts";
 import { readSuperblocks } from "../../src/journal/superblock.ts";
 import type { DurabilityMode } from "../../src/volume/durability.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import type { SimHome } from "./home.ts";
-import { type Recovered, readerOf, SimJournal } from "./journal.ts";
+import { type Recovered, readerOf, SimJournal, slotOf } from "./journal.ts";
 import { checkContent, possibleSizes, type View } from "./oracle.ts";
 import { PagedBytes } from "./paged.ts";
 import type { Plan } from "./plan.ts";
@@ -28,6 +29,9 @@ interface Snapshot {
   answers: number;
   views: Map<InodeSlot, View>;
 }
+
+const operationText = ({ kind, image, offset, length }: Batch["operations"][number]): string =>
+  `, ${kind} ${slotOf(image.identity)} ${offset}+${length}`;
 
 /** Recovery is cut short. */
 class CutShort extends Error {}
@@ -70,7 +74,7 @@ export class Promises {
     journal.commit = (batch, done) => {
       this.snapshots.set(journal["next"], this.snapshot());
       this.world.note(
-        () => `    transaction ${journal["next"]}: ${batch.count} blocks, ${batch.operations.length} operations`,
+        () => `    transaction ${journal["next"]}: ${batch.count} blocks${batch.operations.map(operationText).join("")}`,
       );
       commit(batch, (result) => {
         if (result < 0) this.base = undefined;
