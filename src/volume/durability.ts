@@ -578,7 +578,8 @@ export class Durability {
       if (isHome && this.voiding !== "done") this.voidWaiters.push(done);
       else this.flushHome(image, true, done);
     }
-    if (this.voiding === "no" && this.context.nowUs() >= this.voidAtUs) {
+    // A superblock may have failed beside a transaction that does not.
+    if (this.voiding === "no" && !journal.busy && this.context.nowUs() >= this.voidAtUs) {
       this.voiding = "begun";
       checkpoint.takeHome(Number.POSITIVE_INFINITY, (result) => {
         if (result < 0) this.voidLater(result);
