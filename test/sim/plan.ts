@@ -38,6 +38,8 @@ export interface Plan {
   faults: Faults;
   /** Chance of a kill before each request. */
   kills: number;
+  /** Chance that a kill takes the client too, with its requests. */
+  clientDies: number;
   /** The host loses power in the end. */
   powerCut: boolean;
   /** Blocks that the disk has free; Infinity: plenty. */
@@ -54,6 +56,24 @@ export interface Plan {
 const HEALTHY: Faults = { writeError: 0, flushError: 0, readError: 0, shapeError: 0, short: 0, refusesDirect: 0 };
 
 export function planOf(random: Random): Plan {
+  const plan = ordinaryPlan(random);
+  return random.chance(0.1) ? distressed(plan, random) : plan;
+}
+
+/** Few blocks, written again and again, on a slow device that loses what a flush was for. */
+function distressed(plan: Plan, random: Random): Plan {
+  const flushError = random.pick([0.3, 0.6]);
+  return {
+    ...plan,
+    images: 1,
+    latencyUs: random.between(2000, 50_000),
+    weights: { ...plan.weights, flush: Math.max(plan.weights.flush, 0.5 + random.magnitude(8) / 4) },
+    hotBlocks: random.between(1, 3),
+    faults: { ...plan.faults, flushError, shapeError: 0.2 },
+  };
+}
+
+function ordinaryPlan(random: Random): Plan {
   const often = (): number => (random.chance(0.4) ? 0 : random.magnitude(8) / 8);
   const isLarge = random.chance(0.15);
   const blocks = isLarge ? 700 : random.pick([2, 6, 24, 96]);
@@ -74,6 +94,7 @@ export function planOf(random: Random): Plan {
     hotBlocks: random.pick([1, 3, blocks, blocks]),
     faults: random.chance(0.5) ? HEALTHY : faultsOf(random),
     kills: random.chance(0.5) ? 0 : 0.05,
+    clientDies: random.pick([0, 0.3]),
     powerCut: random.chance(0.4),
     freeBlocks: random.chance(0.1) ? random.between(blocks, blocks * 3) : Number.POSITIVE_INFINITY,
     ...journalOf(random, longestWrite, weights.setting > 0),
