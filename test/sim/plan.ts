@@ -1,5 +1,6 @@
 /** What a seed makes of a history: how large, what is asked for how often, what goes wrong. Each seed differs in kind (swarm). */
 import { BLOCK_BYTES } from "../../src/base/units.ts";
+import { DAMAGES, type Damage } from "./damage.ts";
 import type { Random } from "./random.ts";
 import type { Faults } from "./sim-io.ts";
 
@@ -42,6 +43,8 @@ export interface Plan {
   clientDies: number;
   /** The host loses power in the end. */
   powerCut: boolean;
+  /** What happens to the journal then. */
+  damage: Damage | undefined;
   /** Blocks that the disk has free; Infinity: plenty. */
   freeBlocks: number;
   /** What flushes promise; ring blocks of the journal, 0: there is none. */
@@ -96,6 +99,7 @@ function ordinaryPlan(random: Random): Plan {
     kills: random.chance(0.5) ? 0 : 0.05,
     clientDies: random.pick([0, 0.3]),
     powerCut: random.chance(0.4),
+    damage: random.chance(0.25) ? random.pick(DAMAGES) : undefined,
     freeBlocks: random.chance(0.1) ? random.between(blocks, blocks * 3) : Number.POSITIVE_INFINITY,
     ...journalOf(random, longestWrite, weights.setting > 0),
     healthyFrom: random.between(requests / 2, requests),
