@@ -1,5 +1,6 @@
 /** The guests: draws requests at random, such that the oracle can tell what must come of them. */
 import { asSlot, BLOCK_BYTES, type FrameNo, type InodeSlot } from "../../src/base/units.ts";
+import { ImageFlag } from "../../src/cache/image.ts";
 import type { Slab } from "../../src/cache/slab.ts";
 import { FALLOC, SEEK_DATA, SEEK_HOLE } from "../../src/sys/constants.ts";
 import type { DurabilityMode } from "../../src/volume/durability.ts";
@@ -237,6 +238,7 @@ export class Guests {
     if (image.oracle.open.size > 0) return;
     const seconds = this.random.below(1e9);
     const volume = this.context.volume();
+    if ((volume["table"].flags(image.slot) & ImageFlag.cut) !== 0) return; // a new engine is ending what nobody waits for
     image.mtime = seconds;
     volume.besides(image.slot, () => {
       image.file.mtime = { seconds, nanoseconds: 0 };

@@ -42,7 +42,7 @@ export const CACHE: readonly Mutant[] = [
   {
     bug: "a small overwrite loses the older bytes behind it",
     file: "src/cache/write-cache.ts",
-    find: "this.copyBytes(old, frame, Math.max(from, high), to);",
+    find: "this.slab.copy(old, frame, Math.max(from, high), to);",
     replace: ";",
     seeds: 20,
   },

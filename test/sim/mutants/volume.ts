@@ -4,7 +4,7 @@ import type { Mutant } from "./mutant.ts";
 export const VOLUME: readonly Mutant[] = [
   {
     bug: "a truncate or punch does not wait for home writes under way",
-    file: "src/volume/volume.ts",
+    file: "src/volume/parts.ts",
     find: "image.homeWrites > 0 || image.homeReads > 0 ||",
     replace: "image.homeReads > 0 ||",
     seeds: 80,
@@ -40,7 +40,7 @@ export const VOLUME: readonly Mutant[] = [
   {
     bug: "a punch leaves dirty blocks over home's zeros",
     file: "src/volume/reshape.ts",
-    find: "reshape.discard(image, offset, offset + length, spares);",
+    find: "reshape.discard(image, offset, end, spares);",
     replace: ";",
     seeds: 60,
   },
@@ -52,11 +52,11 @@ export const VOLUME: readonly Mutant[] = [
     seeds: 1500,
   },
   {
-    bug: "after a truncate the device flush is left out",
+    bug: "a change of shape needs no device flush",
     file: "src/volume/reshape.ts",
-    find: "image.setHomeAndSize(size); image.endCut(); image.unflushed = true;",
-    replace: "image.setHomeAndSize(size); image.endCut();",
-    seeds: 2000,
+    find: "image.unflushed = true; image.shapeChanges++;",
+    replace: "",
+    seeds: 300,
   },
   {
     bug: "a read does not keep the frames that it found",

@@ -19,8 +19,8 @@ export const WRITEBACK: readonly Mutant[] = [
   {
     bug: "a flush does not wait for the blocks that are still dirty",
     file: "src/writeback/image-home.ts",
-    find: "this.waiters.findLastIndex((waiter) => this.isHome(waiter.since))",
-    replace: "this.waiters.findLastIndex(() => true)",
+    find: "this.waiters.filter((waiter) => this.isHome(waiter.since))",
+    replace: "this.waiters.filter(() => true)",
     seeds: 30,
   },
   {
@@ -33,9 +33,9 @@ export const WRITEBACK: readonly Mutant[] = [
   {
     bug: "a device flush that failed is tried again, and its success believed",
     file: "src/writeback/image-home.ts",
-    find: "(result) => this.endDeviceFlush(result, done));",
+    find: "this.context.io.fsync(this.image.file.buffered, dataOnly, (result) => { if (result === 0)",
     replace:
-      "(result) => result === 0 ? this.endDeviceFlush(result, done) : this.context.io.fsync(this.image.file.buffered, dataOnly, (again) => this.endDeviceFlush(again, done)));",
+      "this.context.io.fsync(this.image.file.buffered, dataOnly, (result) => { if (result < 0) { this.context.io.fsync(this.image.file.buffered, dataOnly, (again) => this.endDeviceFlush(again, done)); return; } if (result === 0)",
     seeds: 500,
   },
   {
