@@ -118,6 +118,7 @@ export class Transactions {
    * What happened to the frame while it was being committed:
    *   it became durable at home: the record is no longer needed
    *   it was dropped, and no newer one has come: home has newer bytes (zeros, or a copy)
+   *   a newer one has come: it has all of this one's bytes, or this one was dropped before, and home has newer ones around it
    */
   private reconcile(frame: FrameNo, live: LiveImage, image: Image | undefined): void {
     const { cache } = this.context;
@@ -128,9 +129,14 @@ export class Transactions {
     } else if (image === undefined) {
       live.homeIsNewer(block);
       live.homeIsDurable(); // a file that is closed was flushed
-    } else if (frames.state(frame) === FrameState.doomed && cache.find(image.slot, block) === NONE) {
-      live.homeIsNewer(block);
-      image.shapeChanges++;
+    } else if (frames.state(frame) === FrameState.doomed) {
+      const newer = cache.find(image.slot, block);
+      if (newer !== NONE) {
+        live.mix(block, frames.stamp(newer));
+      } else {
+        live.homeIsNewer(block);
+        image.shapeChanges++;
+      }
     }
   }
 
