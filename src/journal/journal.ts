@@ -67,6 +67,8 @@ export interface JournalContext {
 
 interface InstantOfBatch {
   instant: Instant;
+  /** No live commit changes a shape: of each block home has durably what no frame has, and earlier records are void. */
+  isAnew: boolean;
   images: Map<InodeSlot, LiveImage>;
   facts: Map<LiveImage, Facts>;
 }
@@ -198,6 +200,7 @@ export class Journal {
     }
     const outcome = yield* result((done) => this.context.io.fsync(this.fd, true, done));
     if (outcome < 0) return this.fail(outcome);
+    if (this.broken !== 0) return this.broken; // by a trim meanwhile: the journal may be void by now
     this.lastFirst = first;
     this.settle(batch, parts, then.instant);
     return 0;
@@ -250,7 +253,8 @@ export class Journal {
       if (!images.has(slot)) images.set(slot, context.imageOf(slot));
     }
     const all = new Set([...operations.map(({ image }) => image), ...images.values()]);
-    return { instant: context.tick(), images, facts: new Map([...all].map((image) => [image, context.facts(image)])) };
+    const facts = new Map([...all].map((image) => [image, context.facts(image)]));
+    return { instant: context.tick(), isAnew: !context.ledger.hasActions, images, facts };
   }
 
   /** Fills the descriptor with as many of the frames from `from` on as fit, and the iovec with where they are. */
@@ -285,7 +289,7 @@ export class Journal {
       const block = frames.block(frame);
       const [low, high, sectors] = [frames.low(frame), frames.high(frame), frames.sectors(frame)];
       this.addPayload(frame);
-      builder.record(index, { block, low, high, sectors, isAnew: live.isOutdated(block) });
+      builder.record(index, { block, low, high, sectors, isAnew: instant.isAnew || live.isOutdated(block) });
       blocks[index]!.push(block);
     }
     return { sequence: this.next, images, sizes, blocks, end: 0, checksum: 0 };

@@ -20,7 +20,7 @@ import type { Timers } from "../base/timers.ts";
 import { asBlock, asInstant, BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
 import { NONE } from "../cache/frames.ts";
 import type { Image } from "../cache/images.ts";
-import type { OperationKind } from "../journal/contract.ts";
+import { isAction, type OperationKind } from "../journal/contract.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { LiveImage, Version } from "../journal/ledger.ts";
 import type { Writer } from "../writeback/writer.ts";
@@ -84,8 +84,13 @@ export class Durability {
   /** Who waits for all that is uncommitted now to be committed. */
   private commitWaiters: ((result: number) => void)[] = [];
   private windowStartUs: number;
-  /** `ordered` is in force, but its first instant is not yet, or it is to be left: flushes wait until their data is safe. */
+  /** The mode is in force, but what it promises of the past may not hold, or it is to be left: in `ordered` too, flushes wait. */
   private isBetween = false;
+  /** The mode is being changed to or from `ordered`, and what has yet to change an image's shape waits. */
+  private isTurning = false;
+  private readonly held: (() => void)[] = [];
+  /** The transaction that is being written changes a shape. */
+  private actsUnderway = false;
   private renewed = false;
   private told = false;
   /** Of a journal that has failed: whether it is declared void, and who waits for that. */
@@ -155,9 +160,25 @@ export class Durability {
       writer.flush(image, NOTHING_DIRTY, false, (outcome) => this.flushedHome(image, outcome, done));
     } else {
       if (this.isBroken && this.voiding !== "done") this.voidWaiters.push(done);
-      else if (!transactions.live(image.slot).needsRevoking) done(0);
+      else if (this.isBroken || !transactions.live(image.slot).needsRevoking) done(0);
       else this.waiters.push({ image, isHome: true, done });
     }
+  }
+
+  /** Runs `begin`, which changes an image's shape, unless the mode is being changed to or from `ordered`: then afterwards. */
+  whenSteady(begin: () => void): void {
+    if (this.isTurning) this.held.push(begin);
+    else begin();
+  }
+
+  /** The change of mode that `done` waits for begins; it gets to know after those that were held. */
+  private turning(done: (result: number) => void): (result: number) => void {
+    this.isTurning = true;
+    return (result) => {
+      this.isTurning = false;
+      for (const begin of this.held.splice(0)) begin();
+      done(result);
+    };
   }
 
   /** The image's shape is about to change at home: `done` when it may, with what `cancel` needs. */
@@ -189,15 +210,14 @@ export class Durability {
     const { cache, ticker } = this.context;
     const first = Math.floor(offset / BLOCK_BYTES);
     const last = Math.ceil(end / BLOCK_BYTES);
-    if (!declared) {
-      const now = ticker.tick();
-      for (const block of last - first < live.records.size ? range(first, last) : Array.from(live.records.keys())) {
-        if (block < first || block >= last) continue;
-        if (cache.find(image.slot, asBlock(block)) === NONE) live.homeIsNewer(block);
-        else live.mix(block, now); // the frame is newer than all records (`WriteCache.zeroWithin`), but may be of some bytes only
-      }
+    if (declared) return;
+    const now = ticker.tick();
+    for (const block of last - first < live.records.size ? range(first, last) : Array.from(live.records.keys())) {
+      if (block < first || block >= last) continue;
+      if (cache.find(image.slot, asBlock(block)) === NONE) live.homeIsNewer(block);
+      else live.mix(block, now); // the frame is newer than all records (`WriteCache.zeroWithin`), but may be of some bytes only
     }
-    live.cut(image.size);
+    this.context.transactions.cut(live, image.size);
   }
 
   /** The file of `image` loses its last name: `done` when its records no longer matter. */
@@ -242,13 +262,23 @@ export class Durability {
   /** Changes the mode; `done` gets 0 when what the new one promises holds, or a negated error number. */
   become(mode: DurabilityMode, done: (result: number) => void): void {
     if (mode === this.mode && !this.isBetween) done(0);
-    else if (mode === "ordered") this.approachOrdered(done);
-    else if (this.mode === "ordered") this.leaveOrdered(mode, done);
-    else {
-      this.settleMode(mode);
-      if (mode === "sync") this.commitAll(done);
-      else done(0);
+    else if (mode === "ordered") this.approachOrdered(this.turning(done));
+    else if (this.mode === "ordered") this.leaveOrdered(mode, this.turning(done));
+    else this.settle(mode, done);
+  }
+
+  /** A mode that is not `ordered` begins; in `sync` all that was written before is to be safe. */
+  private settle(mode: DurabilityMode, done: (result: number) => void): void {
+    this.settleMode(mode);
+    if (mode !== "sync") {
+      done(0);
+      return;
     }
+    this.isBetween = true;
+    this.commitAll((result) => {
+      if (result < 0 && this.isBroken) this.takeAllHome((outcome) => this.begun(outcome, done));
+      else this.begun(result, done);
+    });
   }
 
   /**
@@ -258,7 +288,6 @@ export class Durability {
   resume(): void {
     if (this.mode === "ordered" || this.isBroken || !this.context.ledger.hasActions) return;
     const { mode } = this;
-    this.isBetween = true;
     this.settleMode("ordered");
     this.leaveAtLast(mode);
   }
@@ -270,17 +299,23 @@ export class Durability {
     });
   }
 
-  /** The first transaction must fit into the journal: what is too much for it goes home first. */
+  /**
+   * The first transaction must fit into the journal: what is too much for it goes home first. Changes of shape that the journal was
+   * not told of are over and durable by then, and records that speak of what was before are void.
+   */
   private approachOrdered(done: (result: number) => void): void {
-    if (!this.isTooMuch) {
-      this.isBetween = true;
+    const images = [...this.context.images()];
+    if (!this.isTooMuch && images.every((image) => !image.gated && this.canBeTold(image))) {
       this.settleMode("ordered");
       this.beginOrdered(done);
       return;
     }
-    const { writer, ticker } = this.context;
+    const isEvery = this.isTooMuch;
     this.forEach(
-      (image, ended) => writer.flush(image, ticker.tick(), false, ended),
+      (image, ended) => {
+        if (isEvery || image.gated || !this.canBeTold(image)) this.flushHome(image, false, ended);
+        else ended(0);
+      },
       (result) => {
         if (result < 0) done(result);
         else this.approachOrdered(done);
@@ -327,18 +362,15 @@ export class Durability {
   private leaveOrdered(mode: DurabilityMode, done: (result: number) => void): void {
     this.context.checkpoint.all((result) => {
       if (result < 0 || this.mode !== "ordered") done(result);
-      else if (this.context.ledger.hasActions) this.leaveOrdered(mode, done);
-      else {
-        this.settleMode(mode);
-        if (mode === "sync") this.commitAll(done);
-        else done(0);
-      }
+      else if (this.context.ledger.hasActions || this.actsUnderway || this.declarations.length > 0)
+        this.leaveOrdered(mode, done);
+      else this.settle(mode, done);
     });
   }
 
   private settleMode(mode: DurabilityMode): void {
     this.mode = mode;
-    if (mode !== "ordered") this.isBetween = false;
+    this.isBetween = mode === "ordered";
     const { cache } = this.context;
     const holdsBack = mode === "ordered" && !this.isBroken;
     if (cache.commits.holdsBack !== holdsBack) cache.holdBack(this.context.images(), holdsBack);
@@ -423,7 +455,6 @@ export class Durability {
       checkpoint.makeRoom();
       return cache.commits.holdsBack ? false : this.takeEverythingHome();
     }
-    if (this.mode === "ordered" && this.voidCuts()) return true;
     const declarations = this.declarations.splice(0, MOST_TOGETHER);
     const flushes = this.waiters.splice(0);
     const waiters = this.commitWaiters.splice(0);
@@ -441,25 +472,17 @@ export class Durability {
     return true;
   }
 
-  /** Sizes that images no longer have are voided first: a revoke that came later would void what is committed now. True if there are any. */
-  private voidCuts(): boolean {
-    const { transactions } = this.context;
-    const cut = [...this.context.images()].filter((image) => transactions.live(image.slot).isCut);
-    const flushes = cut.slice(0, MOST_TOGETHER).map((image) => ({ image, isHome: true, done: () => undefined }));
-    if (flushes.length > 0) this.transact([], [], flushes, () => undefined);
-    return flushes.length > 0;
-  }
-
   /** It does not fit into the journal. */
   private takeEverythingHome(): boolean {
     const waiters = this.commitWaiters.splice(0);
-    this.forEach(
-      (image, ended) => this.flushHome(image, false, ended),
-      (result) => {
-        for (const done of waiters) done(result);
-      },
-    );
+    this.takeAllHome((result) => {
+      for (const done of waiters) done(result);
+    });
     return true;
+  }
+
+  private takeAllHome(done: (result: number) => void): void {
+    this.forEach((image, ended) => this.flushHome(image, false, ended), done);
   }
 
   /** All of it is in the journal; in `sync` what the journal cannot tell of is taken home. */
@@ -522,7 +545,9 @@ export class Durability {
     const revokes = flushed.flatMap((image) => transactions.revokes(transactions.live(image.slot)));
     const operations = [...revokes, ...declarations.map(({ operation }) => operation)];
     const hasWork = operations.length > 0 || images.some((image) => image.uncommitted.count > 0);
+    this.actsUnderway = declarations.some(({ operation }) => isAction(operation.kind));
     const end = (result: number): void => {
+      this.actsUnderway = false;
       // A journal that failed keeps nobody from going on.
       for (const declaration of declarations) declaration.done(result === 0 ? journal.lastFirst : 0);
       for (const flush of flushes) this.endFlush(flush, result);

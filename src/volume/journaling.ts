@@ -147,9 +147,9 @@ export class Journaling {
     }
   }
 
-  /** The image was opened: the journal may speak of a size that it had before. */
+  /** The image was opened: the journal may speak of a size that it had before, unless it is told of all that changes one. */
   opened(image: Image): void {
-    this.transactions.live(image.slot).cut(image.size);
+    if (!this.context.cache.commits.holdsBack) this.transactions.live(image.slot).cut(image.size);
   }
 
   /** False while closing the image's file would leave a live commit unable to go. */

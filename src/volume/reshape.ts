@@ -37,6 +37,8 @@ export interface ReshapeContext {
 export interface ShapeJournal {
   /** Copies within home cannot be told to it. */
   readonly refusesCopies: boolean;
+  /** Runs `begin` when a change of shape may begin. */
+  whenSteady(begin: () => void): void;
   declare(
     image: Image,
     kind: "truncate" | "zero",
@@ -53,6 +55,7 @@ export interface ShapeJournal {
 /** Where there is none. */
 export const NO_JOURNAL: ShapeJournal = {
   refusesCopies: false,
+  whenSteady: (begin) => begin(),
   declare: (_image, _kind, _offset, _length, done) => done(0),
   changedAtHome: () => undefined,
   cancel: (_image, _declared, done) => done(),
@@ -118,7 +121,7 @@ export class Reshape {
         image,
         offset,
         zeroes ? end : offset,
-        declared.some((one) => one !== 0),
+        declared.every((one) => one !== 0),
       );
       context.space.forget(image.slot);
       reshape.touch(image);
@@ -139,6 +142,7 @@ export class Reshape {
       cache.allocator.take(1, taken);
       spares.push(taken[0] as FrameNo);
     }
+    yield* event((resume) => this.context.journal().whenSteady(resume));
     const outcome = yield* gates.alone(image, () => body(this, spares));
     for (const frame of spares) cache.allocator.release(frame);
     return outcome;
@@ -150,6 +154,7 @@ export class Reshape {
     const touch = (): void => this.touch(to);
     const changed = (end: number): void => this.changed(to, toOffset, end, false);
     const body = function* (): Task<number> {
+      if (context.journal().refusesCopies) return -E.EOPNOTSUPP; // only since
       if (from.dirty.count + to.blocks > 0) return WRITTEN_MEANWHILE;
       const outcome = yield* result((done) => {
         context.io.copyRange(from.file.buffered, fromOffset, to.file.buffered, toOffset, length, done);
@@ -182,6 +187,7 @@ export class Reshape {
         const outcome = yield* result((done) => this.context.clean(image, done));
         if (outcome < 0) return outcome;
       }
+      yield* event((resume) => this.context.journal().whenSteady(resume));
       const copied = yield* gated();
       if (copied !== WRITTEN_MEANWHILE) return copied;
     }

@@ -34,6 +34,8 @@ export class Transactions {
   private readonly lives = new Map<InodeSlot, LiveImage>();
   private readonly slots = new Map<LiveImage, InodeSlot>();
   private frames = new Int32Array(0);
+  /** The shortest that each image of the transaction that is being written has been since it began. */
+  private shortest = new Map<LiveImage, number>();
 
   constructor(context: TransactionContext) {
     this.context = context;
@@ -90,7 +92,8 @@ export class Transactions {
     let count = 0;
     for (const image of images) count = cache.commits.take(image, this.frames, count);
     const lives = new Map(images.map(({ slot }) => [slot, this.live(slot)]));
-    const sizes = new Map(Array.from(lives.values(), (live) => [live, this.facts(live).size]));
+    this.shortest = new Map(images.map((image) => [this.live(image.slot), image.size]));
+    const sizes = new Map(this.shortest);
     const batch: Batch = { frames: this.frames, count, operations };
     journal.commit(batch, (result) => {
       for (let i = 0; i < count; i++) {
@@ -140,13 +143,19 @@ export class Transactions {
     }
   }
 
-  /** The image may have become shorter while a commit spoke of its old `size`. */
+  /** The image at home was made `size` long, and the journal is not told. True if its next device flush must be one of its shape. */
+  cut(live: LiveImage, size: number): boolean {
+    const shortest = this.shortest.get(live);
+    if (shortest !== undefined && size < shortest) this.shortest.set(live, size);
+    return live.cut(size);
+  }
+
+  /** The image may have become shorter than the `size` that it had when a commit began, and longer again. */
   private recut(live: LiveImage, size: number): void {
     const slot = this.slots.get(live);
     const image = slot === undefined ? undefined : this.context.image(slot);
-    // Behind a gate its size is about to be what the commit says already.
-    if (image === undefined || image.gated || image.size >= size) return;
-    if (live.cut(image.size)) image.shapeChanges++;
+    const shortest = this.shortest.get(live)!;
+    if (image !== undefined && shortest < size && live.cut(shortest)) image.shapeChanges++;
   }
 
   /** What voids records of `image` that home has outrun, as much of it as fits one transaction. Frames of the same see to theirs. */
