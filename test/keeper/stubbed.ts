@@ -4,6 +4,8 @@ import { closeSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { expect } from "vitest";
+import { ExitCode } from "../../src/base/errors.ts";
 import type { KeeperConfig, Report } from "../../src/keeper/config.ts";
 import { directoryId, openBacking } from "../../src/keeper/directories.ts";
 import { slabPath } from "../../src/keeper/slab-file.ts";
@@ -140,6 +142,13 @@ export async function killBoth(started: Started, at: Places): Promise<void> {
   await started.ended;
   for (const pid of enginePids(at)) kill(pid);
   await waitFor("the engine's end", () => enginePids(at).length === 0);
+}
+
+/** Ends a mount that serves, and expects that nothing is left of it. */
+export async function stopped(at: Places, started: Started): Promise<void> {
+  started.keeper.kill("SIGTERM");
+  expect(await started.ended).toBe(ExitCode.done);
+  expect(leftovers(at)).toEqual([]);
 }
 
 /** Makes the state one of another boot, whose slab went with the power. */
