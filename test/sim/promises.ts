@@ -74,7 +74,8 @@ export class Promises {
     journal.commit = (batch, done) => {
       this.snapshots.set(journal["next"], this.snapshot());
       this.world.note(
-        () => `    transaction ${journal["next"]}: ${batch.count} blocks${batch.operations.map(operationText).join("")}`,
+        () =>
+          `    transaction ${journal["next"]}: ${batch.count} blocks${batch.operations.map(operationText).join("")}`,
       );
       commit(batch, (result) => {
         if (result < 0) this.base = undefined;
