@@ -97,6 +97,11 @@ export class Writer {
     if (home.isUrgent) this.urgent.add(home);
   }
 
+  /** Brings the time of `image` home if all else is. */
+  settle(image: Image): void {
+    this.homes.get(image)?.settle(true);
+  }
+
   /** Flushes wait for dirty blocks. */
   get hasUrgent(): boolean {
     return this.urgent.size > 0;
