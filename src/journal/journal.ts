@@ -2,7 +2,8 @@
  * The journal while it is open: appends transactions, one at a time, and moves the tail on. It knows frames and images by what
  * its user says of them; what should be committed when is decided in `volume/`.
  *
- *   commit   1. descriptor and frames in one vectored write, for each commit of the transaction  2. one flush of the device
+ *   commit   1. descriptor and frames in one vectored write, for each commit of the transaction  2. one flush of the device;
+ *            a transaction of one commit is one durable write instead, which says nothing of what was written before
  *            3. the ledger takes it in, and the caller is told
  *   trim     1. both superblocks, one after the other, each flushed  2. the ledger forgets, the room is free
  *
@@ -198,12 +199,16 @@ export class Journal {
       const outcome = yield* this.writePart(part, position, first, at >= batch.count);
       if (outcome < 0) return this.fail(outcome);
     }
-    const outcome = yield* result((done) => this.context.io.fsync(this.fd, true, done));
+    const outcome = parts.length === 1 ? 0 : yield* this.flush();
     if (outcome < 0) return this.fail(outcome);
     if (this.broken !== 0) return this.broken; // by a trim meanwhile: the journal may be void by now
     this.lastFirst = first;
     this.settle(batch, parts, then.instant);
     return 0;
+  }
+
+  private *flush(): Task<number> {
+    return yield* result((done) => this.context.io.fsync(this.fd, true, done));
   }
 
   private fail(outcome: number): number {
@@ -327,16 +332,19 @@ export class Journal {
     this.next++;
     iov.set(0, this.memory.address, blocks * BLOCK_BYTES);
     context.counters.at[Counter.journalBytes]! += (blocks + count) * BLOCK_BYTES;
-    return yield* this.writeWhole(iov, this.entries, (blocks + count) * BLOCK_BYTES, ringOffset(position));
+    const durably = isLast && part.sequence === first;
+    return yield* this.writeWhole(iov, this.entries, (blocks + count) * BLOCK_BYTES, ringOffset(position), durably);
   }
 
   /** Writes all of it, however short single writes are. 0 or a negated error number. */
-  private *writeWhole(iov: IoVector, entries: number, bytes: number, offset: number): Task<number> {
+  private *writeWhole(iov: IoVector, entries: number, bytes: number, offset: number, durably = false): Task<number> {
+    const { io } = this.context;
     let first = 0;
     for (let done = 0; done < bytes; ) {
       const at = offset + done;
       const outcome = yield* result((end) => {
-        this.context.io.writev(this.fd, iov.address + first * 16, entries - first, at, end);
+        if (durably) io.writeDurably(this.fd, iov.address + first * 16, entries - first, at, end);
+        else io.writev(this.fd, iov.address + first * 16, entries - first, at, end);
       });
       if (outcome <= 0) return outcome === 0 ? -E.EIO : outcome;
       done += outcome;
@@ -425,7 +433,7 @@ export class Journal {
     superblock.leaseMs = this.leaseMs;
     encodeSuperblock(superblock, this.superblockBytes);
     const written = yield* this.writeBlock((superblock.generation % 2) * SUPERBLOCK_BYTES);
-    return written < 0 ? written : yield* result((done) => this.context.io.fsync(this.fd, true, done));
+    return written < 0 ? written : yield* this.flush();
   }
 
   /** Home files are about to be written: the lease is renewed when it runs out. */

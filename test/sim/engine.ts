@@ -84,7 +84,7 @@ export class SimEngine {
     if (durability !== undefined) durability.lossWindowUs = tuning.lossWindowUs;
     const { lost } = this.volume.restore((slot) => home.files.has(slot), home.files.keys());
     must(lost.size === 0, () => "a restart lost an image");
-    for (const slot of home.files.keys()) this.volume.endCut(slot);
+    for (const slot of home.files.keys()) this.volume.endBegun(slot);
   }
 
   /** Whoever still reads a freed frame reads 0xdb. */
