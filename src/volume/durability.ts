@@ -227,9 +227,10 @@ export class Durability {
       this.context.transactions.forget(slot);
       done();
     };
+    const { isReady, busy } = this.context.journal; // not ready: it may hold what a killed predecessor did not hear of
     live.leave();
     if (this.isBroken && this.voiding !== "done") this.voidWaiters.push(end);
-    else if (this.isBroken || (live.commits === 0 && !this.context.journal.busy)) end();
+    else if (this.isBroken || (live.commits === 0 && isReady && !busy)) end();
     else this.declareOperation({ kind: "gone", image: live, offset: 0, length: 0 }, end);
   }
 

@@ -2,6 +2,7 @@
 import { openSync, unlinkSync } from "node:fs";
 import { Timers } from "../../src/base/timers.ts";
 import { BLOCK_BYTES, type FrameNo } from "../../src/base/units.ts";
+import { ImageFlag } from "../../src/cache/image.ts";
 import { createSlab, Slab } from "../../src/cache/slab.ts";
 import { Counter, Counters } from "../../src/stats/counters.ts";
 import type { DurabilityMode } from "../../src/volume/durability.ts";
@@ -57,12 +58,14 @@ export class SimEngine {
   readonly failures: string[] = [];
   private readonly timers = new Timers();
   private readonly world: World;
+  private readonly home: SimHome;
   private spins = 0;
 
   constructor(world: World, home: SimHome, simSlab: SimSlab, tuning: Tuning, journal: SimJournal | undefined) {
     reuseMemory();
     const { slab } = simSlab;
     this.world = world;
+    this.home = home;
     this.io = new SimIo(world, home, tuning.faults, tuning.latencyUs);
     this.counters = new Counters(slab.counters());
     this.volume = new Volume({
@@ -76,6 +79,7 @@ export class SimEngine {
       cache: true,
       durability: tuning.mode,
       journal: journal?.isVoid === false ? journal.open() : undefined,
+      changed: (image, difference) => must(false, () => `image ${image.slot} seems changed by somebody else: ${difference}`),
       failed: (image, what, result) => world.note(() => `    image ${image.slot}: ${what} failed: ${result}`),
     });
     this.poisonFreed(simSlab);
@@ -118,6 +122,11 @@ export class SimEngine {
     this.spins = idle ? this.spins + 1 : 0;
     must(this.spins < SPINS_MAX, () => "the loop spins: it is told to wake at once, and has nothing to do");
     return true;
+  }
+
+  /** A cut that an engine before had begun has not ended. */
+  get isCutting(): boolean {
+    return [...this.home.files.keys()].some((slot) => (this.volume["table"].flags(slot) & ImageFlag.cut) !== 0);
   }
 
   /** What can be counted two ways is. */

@@ -236,9 +236,13 @@ export class Guests {
   mtime(image: SimImage): void {
     if (image.oracle.open.size > 0) return;
     const seconds = this.random.below(1e9);
+    const volume = this.context.volume();
     image.mtime = seconds;
-    image.file.mtime = { seconds, nanoseconds: 0 };
-    this.context.volume().mtimeSet(image.slot, seconds, 0);
+    volume.besides(image.slot, () => {
+      image.file.mtime = { seconds, nanoseconds: 0 };
+      return 0;
+    });
+    volume.mtimeSet(image.slot, seconds, 0);
   }
 
   setting(): void {

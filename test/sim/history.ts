@@ -147,12 +147,23 @@ export class History implements GuestContext {
     this.unclean = 0;
     this.engine = this.start();
     this.protect(() => this.guests.discardAgain());
+    if (this.random.chance(this.plan.clientDies)) this.loseClient();
     for (const request of this.random.shuffle([...this.open])) {
       request.again();
       this.protect(() => {
         while (!this.engine.volume.cache.allocator.ready()) this.turn(this.world.nowUs() + 1000);
         this.send(request);
       });
+    }
+  }
+
+  /** Nobody sends again what was under way. A copy is: how far it came before could be anything. */
+  private loseClient(): void {
+    this.world.note(() => "and so is the client");
+    for (const request of Array.from(this.open)) {
+      if (request instanceof Copy) continue;
+      this.open.delete(request);
+      request.lose();
     }
   }
 
@@ -210,12 +221,12 @@ export class History implements GuestContext {
   /** Without further requests, all that were sent are answered. */
   private settle(): void {
     const limitUs = this.world.nowUs() + PATIENCE_US;
-    for (let turns = 0; this.open.size > 0 || this.waiting > 0; turns++) {
+    for (let turns = 0; this.open.size > 0 || this.waiting > 0 || this.engine.isCutting; turns++) {
       let canGoOn = true;
       this.protect(() => {
         canGoOn = this.turn(Number.POSITIVE_INFINITY);
       });
-      if (this.open.size + this.waiting === 0) break;
+      if (this.open.size + this.waiting === 0 && !this.engine.isCutting) break;
       must(canGoOn && turns < TURNS_MAX && this.world.nowUs() < limitUs, () => `these hang: ${this.describeOpen()}`);
     }
     this.checkCounts();

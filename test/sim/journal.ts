@@ -91,7 +91,12 @@ export class SimJournal {
    * Recovers what is on the devices, as after a power cut: into `files`, which are made of the durable bytes. `step` is called
    * before each step, and may end it all.
    */
-  recover(files: ReadonlyMap<InodeSlot, Recovered>, journal: PagedBytes, step: () => void = () => undefined): void {
+  recover(
+    files: ReadonlyMap<InodeSlot, Recovered>,
+    journal: PagedBytes,
+    step: () => void = () => undefined,
+    force = false,
+  ): void {
     if (this.isVoid) return;
     const file = journalOf(journal, step);
     const { superblock, state } = readSuperblocks(file);
@@ -106,7 +111,7 @@ export class SimJournal {
     replay(file, superblock!, target, {
       backing: "/images",
       journal: "journal",
-      force: false,
+      force,
       progress: () => undefined,
     });
   }

@@ -133,6 +133,13 @@ export class ImageOracle {
     return view;
   }
 
+  /** Remembers what `view` does, on its own. Undone by `forget`. */
+  lookAgain(view: View): View {
+    const again = { ...view, content: view.content.copy(), beside: new Set(view.beside) };
+    this.views.add(again);
+    return again;
+  }
+
   forget(view: View): void {
     this.views.delete(view);
   }
@@ -251,6 +258,14 @@ export class Vow {
     oracle.forget(this.view);
     this.view = view;
     this.issuedAt = issuedAt;
+  }
+
+  /** The same, as it is now. To be forgotten. */
+  copy(oracle: ImageOracle): Vow {
+    const copy = new Vow(oracle);
+    oracle.forget(copy.view);
+    copy.view = oracle.lookAgain(this.view);
+    return copy;
   }
 
   /** Checks what a device holds. */

@@ -1,5 +1,6 @@
 /** What a seed makes of a history: how large, what is asked for how often, what goes wrong. Each seed differs in kind (swarm). */
 import { BLOCK_BYTES } from "../../src/base/units.ts";
+import { DAMAGES, type Damage } from "./damage.ts";
 import type { Random } from "./random.ts";
 import type { Faults } from "./sim-io.ts";
 
@@ -38,8 +39,12 @@ export interface Plan {
   faults: Faults;
   /** Chance of a kill before each request. */
   kills: number;
+  /** Chance that a kill takes the client too, with its requests. */
+  clientDies: number;
   /** The host loses power in the end. */
   powerCut: boolean;
+  /** What happens to the journal then. */
+  damage: Damage | undefined;
   /** Blocks that the disk has free; Infinity: plenty. */
   freeBlocks: number;
   /** What flushes promise; ring blocks of the journal, 0: there is none. */
@@ -54,6 +59,24 @@ export interface Plan {
 const HEALTHY: Faults = { writeError: 0, flushError: 0, readError: 0, shapeError: 0, short: 0, refusesDirect: 0 };
 
 export function planOf(random: Random): Plan {
+  const plan = ordinaryPlan(random);
+  return random.chance(0.1) ? distressed(plan, random) : plan;
+}
+
+/** Few blocks, written again and again, on a slow device that loses what a flush was for. */
+function distressed(plan: Plan, random: Random): Plan {
+  const flushError = random.pick([0.3, 0.6]);
+  return {
+    ...plan,
+    images: 1,
+    latencyUs: random.between(2000, 50_000),
+    weights: { ...plan.weights, flush: Math.max(plan.weights.flush, 0.5 + random.magnitude(8) / 4) },
+    hotBlocks: random.between(1, 3),
+    faults: { ...plan.faults, flushError, shapeError: 0.2 },
+  };
+}
+
+function ordinaryPlan(random: Random): Plan {
   const often = (): number => (random.chance(0.4) ? 0 : random.magnitude(8) / 8);
   const isLarge = random.chance(0.15);
   const blocks = isLarge ? 700 : random.pick([2, 6, 24, 96]);
@@ -74,7 +97,9 @@ export function planOf(random: Random): Plan {
     hotBlocks: random.pick([1, 3, blocks, blocks]),
     faults: random.chance(0.5) ? HEALTHY : faultsOf(random),
     kills: random.chance(0.5) ? 0 : 0.05,
+    clientDies: random.pick([0, 0.3]),
     powerCut: random.chance(0.4),
+    damage: random.chance(0.25) ? random.pick(DAMAGES) : undefined,
     freeBlocks: random.chance(0.1) ? random.between(blocks, blocks * 3) : Number.POSITIVE_INFINITY,
     ...journalOf(random, longestWrite, weights.setting > 0),
     healthyFrom: random.between(requests / 2, requests),

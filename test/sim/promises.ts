@@ -9,6 +9,7 @@ import { scan } from "../../src/journal/scan.ts";
 import { readSuperblocks } from "../../src/journal/superblock.ts";
 import type { DurabilityMode } from "../../src/volume/durability.ts";
 import type { Volume } from "../../src/volume/volume.ts";
+import { Corruption } from "./damage.ts";
 import type { SimHome } from "./home.ts";
 import { type Recovered, readerOf, SimJournal, slotOf } from "./journal.ts";
 import { checkContent, possibleSizes, type View } from "./oracle.ts";
@@ -42,6 +43,7 @@ export class Promises {
   mode: DurabilityMode;
   /** Since when `ordered` holds: the first snapshot that counts; undefined: it does not. */
   private base: Snapshot | undefined;
+  private readonly corruption: Corruption | undefined;
   private readonly snapshots = new Map<number, Snapshot>();
   private readonly world: World;
   private readonly home: SimHome;
@@ -62,6 +64,8 @@ export class Promises {
     this.mode = plan.mode;
     this.journal = plan.ringBlocks === 0 ? undefined : new SimJournal(world, home, plan.ringBlocks);
     if (this.mode === "ordered") this.base = this.snapshot();
+    if (plan.powerCut && plan.damage !== undefined && this.journal !== undefined)
+      this.corruption = new Corruption(world, plan.damage, this.journal);
   }
 
   /** A new engine: looks at each transaction that it begins. */
@@ -73,6 +77,7 @@ export class Promises {
     const commit = journal.commit.bind(journal);
     journal.commit = (batch, done) => {
       this.snapshots.set(journal["next"], this.snapshot());
+      this.corruption?.begins(journal["next"], this.images());
       this.world.note(
         () =>
           `    transaction ${journal["next"]}: ${batch.count} blocks${batch.operations.map(operationText).join("")}`,
@@ -165,6 +170,7 @@ export class Promises {
     const files = this.copies();
     const journal = this.journal?.file.durable ?? new PagedBytes(0);
     const instant = this.instantOf(journal);
+    if (this.corruption !== undefined && !this.corruption.strike(journal, files)) return;
     for (let tries = random.below(3); tries > 0; tries--) this.recoverInPart(files, journal);
     this.journal?.recover(files, journal);
     if (random.chance(0.3)) this.journal?.recover(files, journal);

@@ -48,6 +48,9 @@ export abstract class Request {
 
   /** The engine that had it is dead. */
   abstract again(): void;
+
+  /** So is the client that sent it. */
+  abstract lose(): void;
 }
 
 /** A request that changes bytes or size. */
@@ -62,6 +65,12 @@ export abstract class Change extends Request {
 
   override again(): void {
     this.mutation.again = true;
+  }
+
+  override lose(): void {
+    this.mutation.again = true;
+    this.image.mtime = undefined;
+    this.image.oracle.end(this.mutation, undefined);
   }
 
   override answer(result: number): void {
@@ -238,6 +247,10 @@ export class Read extends Request {
   }
 
   override again(): void {}
+
+  override lose(): void {
+    this.image.oracle.forget(this.view);
+  }
 }
 
 export interface FlushPromise {
@@ -279,6 +292,10 @@ export class Flush extends Request {
   }
 
   override again(): void {}
+
+  override lose(): void {
+    this.image.oracle.forget(this.view);
+  }
 }
 
 /** SEEK_DATA or SEEK_HOLE: answered at once. */

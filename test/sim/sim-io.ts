@@ -32,6 +32,8 @@ interface Operation {
   high: number;
   /** May not share bytes with another that writes. */
   writes: boolean;
+  /** A home write by way of the page cache, or past it: one kind at a time, as `writeback/lanes.ts` tells. */
+  lane: "buffered" | "direct" | undefined;
   steps: (() => void)[];
   change: Change;
 }
@@ -84,6 +86,7 @@ export class SimIo implements Io {
     const file = this.home.file(fd);
     let full = 0;
     const operation = this.operation(`${what} ${offset}+${length}`, file, offset, offset + length, true);
+    operation.lane = fd % 2 === 1 ? "direct" : "buffered";
     const put = (low: number, high: number) => (): void => {
       if (error !== 0 && random.chance(0.5)) return;
       this.eachByteRange(iovAddress, iovCount, low, high, (bytes, at) => {
@@ -249,7 +252,7 @@ export class SimIo implements Io {
   }
 
   private operation(what: string, file: SimFile, low: number, high: number, writes: boolean): Operation {
-    return { what, file, low, high, writes, steps: [], change: { ended: false, isShape: false } };
+    return { what, file, low, high, writes, lane: undefined, steps: [], change: { ended: false, isShape: false } };
   }
 
   private begin(operation: Operation, end: () => void): void {
@@ -281,10 +284,14 @@ export class SimIo implements Io {
     if (!operation.writes) return;
     for (const other of this.operations) {
       if (!other.writes || other.file !== operation.file) continue;
+      const [slot, first, second] = [other.file.slot, other.what, operation.what];
       must(
         operation.high <= other.low || other.high <= operation.low,
-        () =>
-          `two home operations overlap in image ${other.file.slot}: ${other.what} is under way, ${operation.what} begins`,
+        () => `two home operations overlap in image ${slot}: ${first} is under way, ${second} begins`,
+      );
+      must(
+        operation.lane === undefined || other.lane === undefined || operation.lane === other.lane,
+        () => `in image ${slot} ${first} is under way (${other.lane}), ${second} begins (${operation.lane})`,
       );
     }
   }
