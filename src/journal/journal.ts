@@ -14,7 +14,7 @@ import { crc32 } from "node:zlib";
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import { E } from "../base/errno.ts";
-import { result, runTask, type Task } from "../base/task.ts";
+import { event, result, runTask, type Task } from "../base/task.ts";
 import { BLOCK_BYTES, type FrameNo, type InodeSlot, type Instant } from "../base/units.ts";
 import type { FrameTable } from "../cache/frames.ts";
 import type { Slab } from "../cache/slab.ts";
@@ -22,6 +22,7 @@ import { Counter, type Counters } from "../stats/counters.ts";
 import type { Io } from "../sys/io.ts";
 import { IoVector } from "../sys/iovec.ts";
 import { Mapping } from "../sys/memory.ts";
+import { Ahead } from "./ahead.ts";
 import { type Facts, isAction, type OperationKind } from "./contract.ts";
 import { DescriptorBuilder } from "./descriptor.ts";
 import {
@@ -99,6 +100,7 @@ export class Journal {
   private readonly fd: number;
   private readonly superblock: Superblock;
   private readonly ring: Ring;
+  private readonly ahead: Ahead;
   private readonly memory = Mapping.anonymous(DESCRIPTOR_BYTES_MAX + SUPERBLOCK_BYTES);
   private readonly builder: DescriptorBuilder;
   private readonly superblockBytes: Buffer;
@@ -114,7 +116,7 @@ export class Journal {
 
   /**
    * `fd`: the journal file, opened for direct I/O where that works. `scan` says where the log ends; `superblock` is what
-   * the file has. `broken`: an earlier engine's journal had failed.
+   * the file has. `broken`: an earlier engine's journal had failed. `written`: see `Ahead`.
    */
   constructor(
     context: JournalContext,
@@ -122,12 +124,14 @@ export class Journal {
     superblock: Superblock,
     { position, sequence, previous, epoch }: Scan,
     broken: number,
+    written: number,
   ) {
     this.context = context;
     this.fd = fd;
     this.broken = broken;
     this.superblock = { ...superblock, epoch: epoch + 1 };
     this.ring = new Ring(superblock.blocks, superblock.tailPosition, position);
+    this.ahead = new Ahead(context.io, fd, this.ring, written);
     this.next = sequence;
     this.durable = sequence;
     this.builder = new DescriptorBuilder(Buffer.from(this.memory.view(0, DESCRIPTOR_BYTES_MAX)));
@@ -196,6 +200,8 @@ export class Journal {
         return -E.ENOSPC;
       }
       parts.push(part);
+      const end = position + this.builder.blocks + this.builder.records;
+      yield* event((clear) => this.ahead.take(position, end, clear));
       const outcome = yield* this.writePart(part, position, first, at >= batch.count);
       if (outcome < 0) return this.fail(outcome);
     }
@@ -204,6 +210,7 @@ export class Journal {
     if (this.broken !== 0) return this.broken; // by a trim meanwhile: the journal may be void by now
     this.lastFirst = first;
     this.settle(batch, parts, then.instant);
+    this.ahead.keep();
     return 0;
   }
 

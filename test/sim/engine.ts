@@ -79,7 +79,8 @@ export class SimEngine {
       cache: true,
       durability: tuning.mode,
       journal: journal?.isVoid === false ? journal.open() : undefined,
-      changed: (image, difference) => must(false, () => `image ${image.slot} seems changed by somebody else: ${difference}`),
+      changed: (image, difference) =>
+        must(false, () => `image ${image.slot} seems changed by somebody else: ${difference}`),
       failed: (image, what, result) => world.note(() => `    image ${image.slot}: ${what} failed: ${result}`),
     });
     this.poisonFreed(simSlab);
