@@ -17,8 +17,7 @@
 import type { Ticker } from "../base/clock.ts";
 import { LANDING_FRAMES } from "../base/limits.ts";
 import type { Timers } from "../base/timers.ts";
-import { asBlock, asInstant, BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
-import { NONE } from "../cache/frames.ts";
+import { asInstant, BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
 import { isAction, type OperationKind } from "../journal/contract.ts";
 import type { Journal } from "../journal/journal.ts";
@@ -206,18 +205,12 @@ export class Durability {
 
   /** The bytes of `image` in [offset, end) were changed at home, past the cache, but not yet durably; `declared`: the journal says so. */
   changedAtHome(image: Image, offset: number, end: number, declared: boolean): void {
-    const live = this.context.transactions.live(image.slot);
-    const { cache, ticker } = this.context;
+    if (declared) return;
+    const { ticker, transactions } = this.context;
     const first = Math.floor(offset / BLOCK_BYTES);
     const last = Math.ceil(end / BLOCK_BYTES);
-    if (declared) return;
-    const now = ticker.tick();
-    for (const block of last - first < live.records.size ? range(first, last) : Array.from(live.records.keys())) {
-      if (block < first || block >= last) continue;
-      if (cache.find(image.slot, asBlock(block)) === NONE) live.homeIsNewer(block);
-      else live.mix(block, now); // the frame is newer than all records (`WriteCache.zeroWithin`), but may be of some bytes only
-    }
-    this.context.transactions.cut(live, image.size);
+    transactions.changedAtHome(image, first, last, ticker.tick());
+    transactions.cut(transactions.live(image.slot), image.size);
   }
 
   /** The file of `image` loses its last name: `done` when its records no longer matter. */
@@ -229,9 +222,16 @@ export class Durability {
     };
     const { isReady, busy } = this.context.journal; // not ready: it may hold what a killed predecessor did not hear of
     live.leave();
-    if (this.isBroken && this.voiding !== "done") this.voidWaiters.push(end);
-    else if (this.isBroken || (live.commits === 0 && isReady && !busy)) end();
-    else this.declareOperation({ kind: "gone", image: live, offset: 0, length: 0 }, end);
+    const whenVoid = (result: number): void => {
+      if (result === 0) end();
+      else this.voidWaiters.push(whenVoid);
+    };
+    const told = (sequence: number): void => {
+      if (sequence > 0 || !this.isBroken || this.voiding === "done") end();
+      else this.voidWaiters.push(whenVoid);
+    };
+    if (this.isBroken || (live.commits === 0 && isReady && !busy)) told(0);
+    else this.declareOperation({ kind: "gone", image: live, offset: 0, length: 0 }, told);
   }
 
   /** A device flush of `image` begins. */
@@ -594,7 +594,3 @@ export class Durability {
 
 /** Declarations, or images with something to void, in one transaction. */
 const MOST_TOGETHER = 32;
-
-function* range(first: number, end: number): Generator<number> {
-  for (let n = first; n < end; n++) yield n;
-}

@@ -2,7 +2,7 @@
  * Transactions from the cache's side: which frames go into one, and what comes of them when it has ended. Knows each image in the
  * journal's books and in the cache's.
  */
-import { BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
+import { asBlock, BLOCK_BYTES, type FrameNo, type InodeSlot, type Instant } from "../base/units.ts";
 import { FrameState, HOMED, NONE } from "../cache/frames.ts";
 import { ImageFlag, type ImageTable } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
@@ -34,6 +34,9 @@ export class Transactions {
   private readonly lives = new Map<InodeSlot, LiveImage>();
   private readonly slots = new Map<LiveImage, InodeSlot>();
   private frames = new Int32Array(0);
+  private isUnderway = false;
+  /** Blocks `first` to `end` - 1 of an image that were changed at home, past the cache, while a transaction was being written. */
+  private readonly changes: { live: LiveImage; first: number; end: number; instant: Instant }[] = [];
   /** The shortest that each image of the transaction that is being written has been since it began. */
   private shortest = new Map<LiveImage, number>();
 
@@ -94,13 +97,19 @@ export class Transactions {
     const lives = new Map(images.map(({ slot }) => [slot, this.live(slot)]));
     this.shortest = new Map(images.map((image) => [this.live(image.slot), image.size]));
     const sizes = new Map(this.shortest);
+    this.isUnderway = true;
     const batch: Batch = { frames: this.frames, count, operations };
     journal.commit(batch, (result) => {
+      this.isUnderway = false;
+      const changes = this.changes.splice(0);
       for (let i = 0; i < count; i++) {
         const frame = this.frames[i] as FrameNo;
         this.end(frame, lives.get(cache.frames.image(frame))!, result === 0);
       }
-      if (result === 0) for (const [live, size] of sizes) this.recut(live, size);
+      if (result === 0) {
+        for (const [live, size] of sizes) this.recut(live, size);
+        for (const change of changes) this.outdate(change);
+      }
       done(result);
     });
   }
@@ -143,6 +152,32 @@ export class Transactions {
     }
   }
 
+  /** Blocks `first` to `end` - 1 of `image` were changed at home, past the cache, at `instant`: records of them are outdated, when that is durable. */
+  changedAtHome(image: Image, first: number, end: number, instant: Instant): void {
+    const live = this.live(image.slot);
+    this.mark(image, live, first, end, instant);
+    if (this.isUnderway) this.changes.push({ live, first, end, instant });
+  }
+
+  /** So are those of a transaction that was being written. */
+  private outdate({ live, first, end, instant }: Transactions["changes"][number]): void {
+    const slot = this.slots.get(live);
+    const image = slot === undefined ? undefined : this.context.image(slot);
+    this.mark(image, live, first, end, instant);
+    if (image === undefined)
+      live.homeIsDurable(); // a file that is closed was flushed
+    else image.shapeChanges++;
+  }
+
+  private mark(image: Image | undefined, live: LiveImage, first: number, end: number, instant: Instant): void {
+    const { cache } = this.context;
+    for (const block of end - first < live.records.size ? range(first, end) : Array.from(live.records.keys())) {
+      if (block < first || block >= end) continue;
+      if (image === undefined || cache.find(image.slot, asBlock(block)) === NONE) live.homeIsNewer(block);
+      else live.mix(block, instant); // the frame is newer than all records (`WriteCache.zeroWithin`), but may be of some bytes only
+    }
+  }
+
   /** The image at home was made `size` long, and the journal is not told. True if its next device flush must be one of its shape. */
   cut(live: LiveImage, size: number): boolean {
     const shortest = this.shortest.get(live);
@@ -172,4 +207,8 @@ export class Transactions {
     }
     return operations;
   }
+}
+
+function* range(first: number, end: number): Generator<number> {
+  for (let n = first; n < end; n++) yield n;
 }
