@@ -7,8 +7,9 @@ import { FrameState, HOMED, NONE } from "../cache/frames.ts";
 import { ImageFlag, type ImageTable } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
 import type { WriteCache } from "../cache/write-cache.ts";
+import type { Batch } from "../journal/batch.ts";
 import type { Facts, Identity } from "../journal/contract.ts";
-import type { Batch, Journal } from "../journal/journal.ts";
+import type { Journal } from "../journal/journal.ts";
 import { commitMark, type Ledger, type LiveImage } from "../journal/ledger.ts";
 
 /** Most operations of one transaction: its descriptor holds them beside as many images. */

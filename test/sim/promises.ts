@@ -4,7 +4,7 @@
  */
 import { E } from "../../src/base/errno.ts";
 import type { InodeSlot } from "../../src/base/units.ts";
-import type { Batch } from "../../src/journal/journal.ts";
+import type { Batch } from "../../src/journal/batch.ts";
 import { scan } from "../../src/journal/scan.ts";
 import { readSuperblocks } from "../../src/journal/superblock.ts";
 import type { DurabilityMode } from "../../src/volume/durability.ts";
