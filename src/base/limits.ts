@@ -54,6 +54,9 @@ export const HOME_WRITES_BESIDE_READS = 2;
 export const UNFLUSHED_SHARE = 0.125;
 /** The same while writers are delayed, as seconds of the device's measured rate. */
 export const UNFLUSHED_SECONDS = 0.1;
+/** How long nothing of an image must go home until its time is set there and its note made firm, microseconds: done after every flush,
+ * either makes the next one write the inode too. */
+export const HOME_QUIET_US = 1_000_000;
 /** Retry of a failed home write, microseconds: the first wait, doubled up to the last. */
 export const RETRY_US_FIRST = 100_000;
 export const RETRY_US_LAST = 10_000_000;

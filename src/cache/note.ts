@@ -3,11 +3,12 @@
  * has changed the file beneath unsaved data.
  *
  *   firm    nothing of ours has touched the file since: size and modification time must be the same
- *   loose   home writes have begun since: it may be longer now, up to the image's size, and of any time
+ *   loose   home writes have begun since, and nothing has been quiet for long: it may be longer now, up to the image's size, and of
+ *           any time. So of an image that is written home all the time only the size can tell
  *   none    an operation on its shape has begun since: anything may be
  *
  * A note is loosened or dropped before the operation that it is about begins, and made firm by a look at the file when none
- * is under way: whenever the engine is killed, what we ourselves may have done is accepted. The change time is not
+ * has been under way for a while (a look is not free: `writeback/image-home.ts`): whenever the engine is killed, what we ourselves may have done is accepted. The change time is not
  * compared: chmod, a hard link or a relabelling set it, and change no data.
  */
 import { ImageFlag } from "./image.ts";
@@ -27,6 +28,13 @@ export function loosenNote(image: Image): void {
   if (!image.hasFlag(ImageFlag.firm)) return;
   image.setFlag(ImageFlag.loose);
   image.clearFlag(ImageFlag.firm);
+}
+
+/** All of the image is home, and its size will no longer be told apart from its file's: a loose note must allow it. */
+export function noteSize(image: Image): void {
+  const { size, modifiedMs } = image.table.note(image.slot);
+  if (image.hasFlag(ImageFlag.loose) && size !== image.size)
+    image.table.setNote(image.slot, { size: image.size, modifiedMs });
 }
 
 /** The file's shape is about to change, or nothing is dirty any more. */

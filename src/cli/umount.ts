@@ -56,7 +56,8 @@ async function daemonEnded(mount: MountEntry): Promise<void> {
   const states = new StateDirectory(mount.source);
   const keeper = stateOf(states)?.pid;
   await stateGone(mount, states);
-  for (let polls = 0; keeper !== undefined && isRunning(keeper) && polls < END_POLLS_MAX; polls++) await sleep(POLL_MS);
+  if (keeper === undefined) return;
+  for (let polls = 0; polls < END_POLLS_MAX && isRunning(keeper); polls++) await sleep(POLL_MS);
 }
 
 /** Undefined: it is gone already. */

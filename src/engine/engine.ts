@@ -194,7 +194,7 @@ export class Engine {
         this.imageSlots(),
       );
       examine(this.inodes, this.volume, lost, { config, log: this.log, anew });
-      this.inodes.each((slot) => this.volume.endCut(slot));
+      this.inodes.each((slot) => this.volume.endBegun(slot));
       if (blocks > 0)
         this.log.warn({ start: config.start, blocks }, `took over ${blocks} dirty blocks of an earlier engine`);
     };

@@ -16,9 +16,10 @@ import type { Timers } from "../base/timers.ts";
 import { BLOCK_BYTES } from "../base/units.ts";
 import { errnoOf, PositionedFile } from "../device/positioned-file.ts";
 import type { Inodes } from "../fs/inodes.ts";
+import { RING_AT } from "../journal/layout.ts";
 import { type Scan, scan } from "../journal/scan.ts";
 import { readSuperblocks, type Superblock } from "../journal/superblock.ts";
-import { O } from "../sys/constants.ts";
+import { O, SEEK_HOLE } from "../sys/constants.ts";
 import { IoVector } from "../sys/iovec.ts";
 import * as libc from "../sys/libc.ts";
 import { Mapping } from "../sys/memory.ts";
@@ -61,6 +62,7 @@ export function openJournal({ config, inodes, memory, timers, log }: JournalOpti
     identity: (slot) => inodes.records.identity(slot),
     path: (slot) => storedPathOf(inodes, slot),
     broken: known.broken,
+    written: writtenBlocks(EngineFd.journal, superblock.blocks),
     acknowledged: (sequence) => known.acknowledge(sequence),
     failed: (result) => {
       known.broken = result;
@@ -157,6 +159,12 @@ function directOr(fd: number, log: Log): number {
     log.info(`the journal is written through the page cache (${(error as NodeJS.ErrnoException).code})`);
   }
   return fd;
+}
+
+/** Up to where a journal was written, as its filesystem tells; of what cannot tell, all. */
+function writtenBlocks(fd: number, blocks: number): number {
+  const end = libc.lseek(fd, RING_AT, SEEK_HOLE);
+  return end < 0 ? blocks : Math.min(Math.floor((end - RING_AT) / BLOCK_BYTES), blocks);
 }
 
 function readsBlock(fd: number): number {

@@ -2,7 +2,8 @@
  * The journal while it is open: appends transactions, one at a time, and moves the tail on. It knows frames and images by what
  * its user says of them; what should be committed when is decided in `volume/`.
  *
- *   commit   1. descriptor and frames in one vectored write, for each commit of the transaction  2. one flush of the device
+ *   commit   1. descriptor and frames in one vectored write, for each commit of the transaction  2. one flush of the device;
+ *            a transaction of one commit is one durable write instead, which says nothing of what was written before
  *            3. the ledger takes it in, and the caller is told
  *   trim     1. both superblocks, one after the other, each flushed  2. the ledger forgets, the room is free
  *
@@ -11,59 +12,25 @@
  */
 import { crc32 } from "node:zlib";
 import { assert } from "../base/assert.ts";
-import type { Clock } from "../base/clock.ts";
 import { E } from "../base/errno.ts";
-import { result, runTask, type Task } from "../base/task.ts";
+import { event, result, runTask, type Task } from "../base/task.ts";
 import { BLOCK_BYTES, type FrameNo, type InodeSlot, type Instant } from "../base/units.ts";
-import type { FrameTable } from "../cache/frames.ts";
-import type { Slab } from "../cache/slab.ts";
-import { Counter, type Counters } from "../stats/counters.ts";
-import type { Io } from "../sys/io.ts";
+import { Counter } from "../stats/counters.ts";
 import { IoVector } from "../sys/iovec.ts";
 import { Mapping } from "../sys/memory.ts";
-import { type Facts, isAction, type OperationKind } from "./contract.ts";
+import { Ahead } from "./ahead.ts";
+import type { Batch, JournalContext } from "./batch.ts";
+import { type Facts, isAction } from "./contract.ts";
 import { DescriptorBuilder } from "./descriptor.ts";
-import {
-  COMMIT_FRAMES_MAX,
-  DESCRIPTOR_BLOCKS_MAX,
-  DESCRIPTOR_BYTES_MAX,
-  ringOffset,
-  SUPERBLOCK_BYTES,
-} from "./layout.ts";
-import type { Ledger, LiveImage } from "./ledger.ts";
+import { COMMIT_FRAMES_MAX, DESCRIPTOR_BLOCKS_MAX, DESCRIPTOR_BYTES_MAX, ringOffset } from "./layout.ts";
+import type { LiveImage } from "./ledger.ts";
 import { Ring } from "./ring.ts";
 import type { Scan } from "./scan.ts";
-import { encodeSuperblock, type Superblock } from "./superblock.ts";
+import type { Superblock } from "./superblock.ts";
+import { Superblocks, writeWhole } from "./superblocks.ts";
 
 /** Room that only transactions without frames may take: revokes must always find some, or home could not be vouched for. */
 const RESERVED_BLOCKS = 64;
-/** Home files may be written until so long after the last superblock or commit. */
-const LEASE_MS = 5000;
-
-/** One transaction. */
-export interface Batch {
-  /** Published frames, pinned by the caller until the end; at most one a block. */
-  readonly frames: Int32Array;
-  readonly count: number;
-  readonly operations: readonly { kind: OperationKind; image: LiveImage; offset: number; length: number }[];
-}
-
-export interface JournalContext {
-  readonly io: Io;
-  readonly clock: Clock;
-  readonly counters: Counters;
-  readonly slab: Slab;
-  readonly frames: FrameTable;
-  readonly ledger: Ledger;
-  /** An instant that orders this moment among writes. */
-  tick(): Instant;
-  /** The image whose frames bear `slot`. */
-  imageOf(slot: InodeSlot): LiveImage;
-  /** What is true of the image now. */
-  facts(image: LiveImage): Facts;
-  /** Every commit up to `sequence` is on stable media. */
-  acknowledged(sequence: number): void;
-}
 
 interface InstantOfBatch {
   instant: Instant;
@@ -96,24 +63,22 @@ export class Journal {
   private trimming = false;
   private readonly context: JournalContext;
   private readonly fd: number;
-  private readonly superblock: Superblock;
+  private readonly superblocks: Superblocks;
   private readonly ring: Ring;
-  private readonly memory = Mapping.anonymous(DESCRIPTOR_BYTES_MAX + SUPERBLOCK_BYTES);
+  private readonly ahead: Ahead;
+  private readonly memory = Mapping.anonymous(DESCRIPTOR_BYTES_MAX);
   private readonly builder: DescriptorBuilder;
-  private readonly superblockBytes: Buffer;
   private readonly iov = new IoVector(COMMIT_FRAMES_MAX + 1);
-  private readonly superblockIov = new IoVector(1);
   /** Sequence of the next commit; every commit below `durable` is on stable media. */
   private next: number;
   private durable: number;
-  private leaseMs = 0;
   /** Of the commit that is being built: entries of `iov` in use, and the checksum of its frames. */
   private entries = 0;
   private payloadChecksum = 0;
 
   /**
    * `fd`: the journal file, opened for direct I/O where that works. `scan` says where the log ends; `superblock` is what
-   * the file has. `broken`: an earlier engine's journal had failed.
+   * the file has. `broken`: an earlier engine's journal had failed. `written`: see `Ahead`.
    */
   constructor(
     context: JournalContext,
@@ -121,17 +86,18 @@ export class Journal {
     superblock: Superblock,
     { position, sequence, previous, epoch }: Scan,
     broken: number,
+    written: number,
   ) {
     this.context = context;
     this.fd = fd;
     this.broken = broken;
-    this.superblock = { ...superblock, epoch: epoch + 1 };
+    this.superblocks = new Superblocks(context.io, context.clock, fd, { ...superblock, epoch: epoch + 1 });
     this.ring = new Ring(superblock.blocks, superblock.tailPosition, position);
+    this.ahead = new Ahead(context.io, fd, this.ring, written);
     this.next = sequence;
     this.durable = sequence;
     this.builder = new DescriptorBuilder(Buffer.from(this.memory.view(0, DESCRIPTOR_BYTES_MAX)));
     this.builder.checksum = previous;
-    this.superblockBytes = Buffer.from(this.memory.view(DESCRIPTOR_BYTES_MAX, SUPERBLOCK_BYTES));
   }
 
   /** Ring blocks, and how many of them are taken. */
@@ -195,15 +161,22 @@ export class Journal {
         return -E.ENOSPC;
       }
       parts.push(part);
+      const end = position + this.builder.blocks + this.builder.records;
+      yield* event((clear) => this.ahead.take(position, end, clear));
       const outcome = yield* this.writePart(part, position, first, at >= batch.count);
       if (outcome < 0) return this.fail(outcome);
     }
-    const outcome = yield* result((done) => this.context.io.fsync(this.fd, true, done));
+    const outcome = parts.length === 1 ? 0 : yield* this.flush();
     if (outcome < 0) return this.fail(outcome);
     if (this.broken !== 0) return this.broken; // by a trim meanwhile: the journal may be void by now
     this.lastFirst = first;
     this.settle(batch, parts, then.instant);
+    this.ahead.keep();
     return 0;
+  }
+
+  private *flush(): Task<number> {
+    return yield* result((done) => this.context.io.fsync(this.fd, true, done));
   }
 
   private fail(outcome: number): number {
@@ -306,18 +279,18 @@ export class Journal {
   }
 
   private *writePart(part: Part, position: number, first: number, isLast: boolean): Task<number> {
-    const { builder, ring, iov, context } = this;
+    const { builder, ring, iov, context, superblocks } = this;
     const blocks = builder.blocks;
     const count = builder.records;
-    this.leaseMs = this.civilMs() + LEASE_MS;
+    superblocks.extendLease();
     builder.finish({
-      id: this.superblock.id,
+      id: superblocks.current.id,
       sequence: this.next,
       position,
       first,
       isLast,
-      epoch: this.superblock.epoch,
-      civilMs: this.civilMs(),
+      epoch: superblocks.current.epoch,
+      civilMs: superblocks.civilMs(),
       previous: builder.checksum,
       payloadChecksum: this.payloadChecksum,
     });
@@ -327,27 +300,10 @@ export class Journal {
     this.next++;
     iov.set(0, this.memory.address, blocks * BLOCK_BYTES);
     context.counters.at[Counter.journalBytes]! += (blocks + count) * BLOCK_BYTES;
-    return yield* this.writeWhole(iov, this.entries, (blocks + count) * BLOCK_BYTES, ringOffset(position));
-  }
-
-  /** Writes all of it, however short single writes are. 0 or a negated error number. */
-  private *writeWhole(iov: IoVector, entries: number, bytes: number, offset: number): Task<number> {
-    let first = 0;
-    for (let done = 0; done < bytes; ) {
-      const at = offset + done;
-      const outcome = yield* result((end) => {
-        this.context.io.writev(this.fd, iov.address + first * 16, entries - first, at, end);
-      });
-      if (outcome <= 0) return outcome === 0 ? -E.EIO : outcome;
-      done += outcome;
-      if (done < bytes) first = iov.advance(first, entries - first, outcome);
-    }
-    return 0;
-  }
-
-  private civilMs(): number {
-    const { seconds, nanoseconds } = this.context.clock.civil();
-    return seconds * 1000 + nanoseconds / 1e6;
+    const durably = isLast && part.sequence === first;
+    const bytes = (blocks + count) * BLOCK_BYTES;
+    const write = { iov, entries: this.entries, bytes, offset: ringOffset(position), durably };
+    return yield* writeWhole(context.io, this.fd, write);
   }
 
   /** Makes the tail pass all commits up to `sequence`; all that they hold is durable at home. One at a time. */
@@ -371,10 +327,11 @@ export class Journal {
   }
 
   private *moveTail(tail: { position: number; sequence: number; previous: number }): Task<number> {
-    this.superblock.tailPosition = tail.position;
-    this.superblock.tailSequence = tail.sequence;
-    this.superblock.tailPrevious = tail.previous;
-    return yield* this.writeSuperblocks();
+    const { current } = this.superblocks;
+    current.tailPosition = tail.position;
+    current.tailSequence = tail.sequence;
+    current.tailPrevious = tail.previous;
+    return yield* this.superblocks.writeBoth(this.durable);
   }
 
   /**
@@ -393,46 +350,21 @@ export class Journal {
 
   private *beginAnew(): Task<number> {
     const { head, tail } = this.ring;
-    const written = yield* this.writeSuperblocks();
+    const written = yield* this.superblocks.writeBoth(this.durable);
     if (written < 0) return written;
-    this.superblockBytes.fill(0);
     // A commit lies where the one before it ends, or, if it did not fit there, at the ring's beginning.
     for (const position of tail <= head && tail > 0 ? [head, 0] : [head]) {
-      const erased = yield* this.writeBlock(ringOffset(position));
+      const erased = yield* this.superblocks.erase(ringOffset(position));
       if (erased < 0) return erased;
     }
     return yield* result((done) => this.context.io.fsync(this.fd, true, done));
   }
 
-  private *writeBlock(offset: number): Task<number> {
-    this.superblockIov.set(0, this.memory.address + DESCRIPTOR_BYTES_MAX, SUPERBLOCK_BYTES);
-    return yield* this.writeWhole(this.superblockIov, 1, SUPERBLOCK_BYTES, offset);
-  }
-
-  private *writeSuperblocks(): Task<number> {
-    for (let i = 0; i < 2; i++) {
-      const written = yield* this.writeSuperblock();
-      if (written < 0) return written;
-    }
-    return 0;
-  }
-
-  private *writeSuperblock(): Task<number> {
-    const { superblock } = this;
-    superblock.generation++;
-    superblock.durable = this.durable;
-    this.leaseMs = this.civilMs() + LEASE_MS;
-    superblock.leaseMs = this.leaseMs;
-    encodeSuperblock(superblock, this.superblockBytes);
-    const written = yield* this.writeBlock((superblock.generation % 2) * SUPERBLOCK_BYTES);
-    return written < 0 ? written : yield* result((done) => this.context.io.fsync(this.fd, true, done));
-  }
-
   /** Home files are about to be written: the lease is renewed when it runs out. */
   keepLease(): void {
-    if (this.broken !== 0 || this.trimming || this.civilMs() < this.leaseMs - LEASE_MS / 2) return;
+    if (this.broken !== 0 || this.trimming || !this.superblocks.isLeaseShort) return;
     this.trimming = true;
-    runTask(this.writeSuperblock(), (outcome) => {
+    runTask(this.superblocks.writeNext(this.durable), (outcome) => {
       this.trimming = false;
       if (outcome < 0) this.broken = outcome;
     });

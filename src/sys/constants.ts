@@ -42,6 +42,9 @@ export const FALLOC = {
   UNSHARE_RANGE: 64,
 } as const;
 
+/** Of pwritev2(2). */
+export const RWF_DSYNC = 2;
+
 export const SEEK_SET = 0;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;

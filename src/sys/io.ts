@@ -21,6 +21,8 @@ export interface Io {
   readv(fd: number, iovAddress: number, iovCount: number, offset: number, done: Done): void;
   /** pwritev(2). May be short. */
   writev(fd: number, iovAddress: number, iovCount: number, offset: number, done: Done): void;
+  /** The same, and what it says is written, but nothing else, is on stable media then: pwritev2(2) with RWF_DSYNC. */
+  writeDurably(fd: number, iovAddress: number, iovCount: number, offset: number, done: Done): void;
   /** fsync(2), or fdatasync(2) if `dataOnly`. */
   fsync(fd: number, dataOnly: boolean, done: Done): void;
   fallocate(fd: number, mode: number, offset: number, length: number, done: Done): void;

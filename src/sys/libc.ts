@@ -48,6 +48,7 @@ export const writev = (fd: number, iov: number, count: number): number => {
 
 export const preadv = declare("int64_t preadv(int fd, uintptr_t iov, int n, int64_t offset)");
 export const pwritev = declare("int64_t pwritev(int fd, uintptr_t iov, int n, int64_t offset)");
+export const pwritev2 = declare("int64_t pwritev2(int fd, uintptr_t iov, int n, int64_t offset, int flags)");
 export const openat = declare("int openat(int dirfd, const void *path, int flags, uint32_t mode)");
 export const close = declare("int close(int fd)");
 export const fsync = declare("int fsync(int fd)");

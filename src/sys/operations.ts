@@ -19,6 +19,7 @@ export const Kind = {
   copyRange: 8,
   readable: 9,
   nop: 10,
+  writeDurably: 11,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 

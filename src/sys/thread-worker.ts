@@ -1,6 +1,7 @@
 /** One thread of the pool: takes jobs, makes blocking system calls, says what came of them. Never returns to its event loop. */
 import { workerData } from "node:worker_threads";
 import { E } from "../base/errno.ts";
+import { RWF_DSYNC } from "./constants.ts";
 import * as libc from "./libc.ts";
 import { Kind } from "./operations.ts";
 import { Control, JOBS, type Shared, type WorkerTask } from "./thread-layout.ts";
@@ -54,6 +55,8 @@ function perform({ kind, fd, extra, address, offset, length }: Shared, job: numb
       return libc.preadv(file, address[job]!, extra[job]!, from);
     case Kind.writev:
       return libc.pwritev(file, address[job]!, extra[job]!, from);
+    case Kind.writeDurably:
+      return libc.pwritev2(file, address[job]!, extra[job]!, from, RWF_DSYNC);
     case Kind.fsync:
       return libc.fsync(file);
     case Kind.fdatasync:

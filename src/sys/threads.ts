@@ -49,6 +49,10 @@ export class ThreadsIo implements Io {
     this.pool.add(Kind.writev, fd, iovCount, iovAddress, offset, 0, done);
   }
 
+  writeDurably(fd: number, iovAddress: number, iovCount: number, offset: number, done: Done): void {
+    this.pool.add(Kind.writeDurably, fd, iovCount, iovAddress, offset, 0, done);
+  }
+
   fsync(fd: number, dataOnly: boolean, done: Done): void {
     this.pool.add(dataOnly ? Kind.fdatasync : Kind.fsync, fd, 0, 0, 0, 0, done);
   }

@@ -1,7 +1,7 @@
 /** `Io` through io_uring. What the kernel's ring lacks (syncfs, copy_file_range) is done by a helping thread. */
 import { assert } from "../base/assert.ts";
 import { E } from "../base/errno.ts";
-import { POLLIN } from "./constants.ts";
+import { POLLIN, RWF_DSYNC } from "./constants.ts";
 import type { Done, Io } from "./io.ts";
 import { Kind, Operations } from "./operations.ts";
 import { ThreadPool } from "./thread-pool.ts";
@@ -43,6 +43,10 @@ export class UringIo implements Io {
 
   writev(fd: number, iovAddress: number, iovCount: number, offset: number, done: Done): void {
     this.operations.add(Kind.writev, fd, iovCount, iovAddress, offset, 0, done);
+  }
+
+  writeDurably(fd: number, iovAddress: number, iovCount: number, offset: number, done: Done): void {
+    this.operations.add(Kind.writeDurably, fd, iovCount, iovAddress, offset, 0, done);
   }
 
   fsync(fd: number, dataOnly: boolean, done: Done): void {
@@ -151,11 +155,14 @@ export class UringIo implements Io {
     const extra = operations.extra[slot]!;
     const offset = operations.offset[slot]!;
     const length = operations.length[slot]!;
+    const address = operations.address[slot]!;
     switch (operations.kind[slot]!) {
       case Kind.readv:
-        return ring.push(OP.READV | mode(operations, slot), fd, offset, operations.address[slot]!, extra, 0, slot);
+        return ring.push(OP.READV | mode(operations, slot), fd, offset, address, extra, 0, slot);
       case Kind.writev:
-        return ring.push(OP.WRITEV | mode(operations, slot), fd, offset, operations.address[slot]!, extra, 0, slot);
+        return ring.push(OP.WRITEV | mode(operations, slot), fd, offset, address, extra, 0, slot);
+      case Kind.writeDurably:
+        return ring.push(OP.WRITEV | mode(operations, slot), fd, offset, address, extra, RWF_DSYNC, slot);
       case Kind.readable:
         return ring.push(OP.POLL_ADD, fd, 0, 0, 0, POLLIN, slot);
       case Kind.fsync:

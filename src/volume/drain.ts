@@ -23,12 +23,14 @@ export class Drain {
   /** Takes home what there is now: `done` gets 0, or the first error that a home operation meets meanwhile. */
   once(done: (result: number) => void): void {
     const { writer, ticker } = this.context;
+    for (const image of this.context.images()) writer.settle(image);
     const images = [...this.context.images()].filter((image) => !this.isDurable(image));
     let left = images.length;
     let first = 0;
     if (left === 0) done(0);
     for (const image of images) {
       writer.flush(image, ticker.tick(), false, (outcome) => {
+        writer.settle(image);
         first ||= outcome;
         if (--left === 0) done(first);
       });
@@ -46,6 +48,7 @@ export class Drain {
     const { writer } = this.context;
     if (this.waiters.length === 0 || !writer.isClean) return;
     for (const image of this.context.images()) {
+      writer.settle(image);
       if (this.isDurable(image)) continue;
       const home = writer.home(image);
       if (!home.flushActive && !home.isBackingOff && !image.gated) home.flushDevice(false);

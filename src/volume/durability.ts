@@ -14,96 +14,25 @@
  * written again, and goes home  3. a flush finds nothing dirty and returns  4. the power is cut, and recovery would bring the older
  * bytes back.
  */
-import type { Ticker } from "../base/clock.ts";
-import { LANDING_FRAMES } from "../base/limits.ts";
-import type { Timers } from "../base/timers.ts";
-import { asInstant, BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
+import { BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
-import { isAction, type OperationKind } from "../journal/contract.ts";
-import type { Journal } from "../journal/journal.ts";
-import type { LiveImage, Version } from "../journal/ledger.ts";
-import type { Writer } from "../writeback/writer.ts";
-import type { Checkpoint } from "./checkpoint.ts";
-import type { Router } from "./route.ts";
-import type { BatchOperation, TransactionContext, Transactions } from "./transactions.ts";
+import type { OperationKind } from "../journal/contract.ts";
+import type { Version } from "../journal/ledger.ts";
+import { Committing, type DurabilityContext, type DurabilityMode, NOTHING_DIRTY } from "./committing.ts";
+import type { BatchOperation } from "./transactions.ts";
 
-export type DurabilityMode = "sync" | "ordered" | "volatile";
+export type { DurabilityMode };
 
-/** In `ordered`, uncommitted blocks as a share of the ring at which a commit begins before its time, and at which writers wait. */
-const EARLY_SHARE = 1 / 12;
-const UNCOMMITTED_SHARE = 1 / 6;
-/** The same as a share of the dirty limit: what is uncommitted cannot go home and make room. */
-const EARLY_DIRTY_SHARE = 1 / 4;
-const VOID_RETRY_US = 500_000;
 const LEAVE_RETRY_US = 500_000;
 
-/** Waits for the next device flush of an image, whatever is dirty. */
-const NOTHING_DIRTY = asInstant(0);
-
-export interface DurabilityContext extends TransactionContext {
-  readonly writer: Writer;
-  readonly ticker: Ticker;
-  readonly transactions: Transactions;
-  readonly checkpoint: Checkpoint;
-  readonly router: Router;
-  readonly journal: Journal;
-  nowUs(): number;
-  images(): Iterable<Image>;
-  /** Blocks that may be dirty at most. */
-  dirtyLimit(): number;
-  /** Writes wait for room. */
-  isCrowded(): boolean;
-  failed(result: number): void;
-  /** Declares the journal void, for good: no recovery looks into it. `done` gets 0 when that is durable. */
-  abandon(done: (result: number) => void): void;
-  readonly timers: Timers;
-}
-
-interface FlushWaiter {
-  image: Image;
-  /** Data is home, and only records are to be voided. */
-  isHome: boolean;
-  done: (result: number) => void;
-}
-
-interface Declaration {
-  operation: BatchOperation;
-  /** Gets the sequence of the commit that has it; 0: none has. */
-  done: (sequence: number) => void;
-}
-
-export class Durability {
-  /** In force; `become` changes it. */
-  mode: DurabilityMode;
-  /** Between two commits in `ordered`, microseconds. */
-  lossWindowUs = 5_000_000;
-  private readonly context: DurabilityContext;
-  private waiters: FlushWaiter[] = [];
-  private declarations: Declaration[] = [];
-  /** Who waits for all that is uncommitted now to be committed. */
-  private commitWaiters: ((result: number) => void)[] = [];
-  private windowStartUs: number;
-  /** The mode is in force, but what it promises of the past may not hold, or it is to be left: in `ordered` too, flushes wait. */
-  private isBetween = false;
+export class Durability extends Committing {
   /** The mode is being changed to or from `ordered`, and what has yet to change an image's shape waits. */
   private isTurning = false;
   private readonly held: (() => void)[] = [];
-  /** The transaction that is being written changes a shape. */
-  private actsUnderway = false;
-  private renewed = false;
-  private told = false;
-  /** Of a journal that has failed: whether it is declared void, and who waits for that. */
-  private voiding: "no" | "begun" | "done" = "no";
-  private voidAtUs = 0;
-  private readonly voidWaiters: ((result: number) => void)[] = [];
 
   constructor(context: DurabilityContext, mode: DurabilityMode) {
-    this.context = context;
-    this.mode = mode;
-    this.windowStartUs = context.nowUs();
+    super(context, mode);
     const { cache, transactions } = context;
-    cache.commits.tracks = true;
-    cache.commits.holdsBack = mode === "ordered";
     const { frames } = cache;
     const versionOf = (frame: FrameNo): Version => ({ stamp: frames.stamp(frame), mark: frames.commit(frame) });
     cache.commits.onHomed = (image, frame) => {
@@ -114,54 +43,9 @@ export class Durability {
     };
   }
 
-  /** The journal takes nothing any more. */
-  get isBroken(): boolean {
-    return this.context.journal.broken !== 0;
-  }
-
   /** Copies within home would be in no transaction. */
   get refusesCopies(): boolean {
     return this.context.cache.commits.holdsBack;
-  }
-
-  /** Flushes are answered before anything is safe. */
-  get flushesAtOnce(): boolean {
-    return this.mode === "volatile" || (this.mode === "ordered" && !this.isBroken && !this.isBetween);
-  }
-
-  /** A flush of `image` as the mode has it. */
-  flush(image: Image, dataOnly: boolean, done: (result: number) => void): void {
-    if (this.flushesAtOnce) done(0);
-    else if (this.isBroken) this.flushHome(image, dataOnly, done);
-    else if (image.shapeUnflushed) {
-      // Its size, holes and name are made durable first, without its dirty data.
-      this.context.writer.flush(image, NOTHING_DIRTY, false, (result) => {
-        if (result < 0) done(result);
-        else this.waiters.push({ image, isHome: false, done });
-      });
-    } else this.waiters.push({ image, isHome: false, done });
-  }
-
-  /** Takes the image home and flushes its device, whatever the mode. */
-  flushHome(image: Image, dataOnly: boolean, done: (result: number) => void): void {
-    const { writer, ticker } = this.context;
-    writer.flush(image, ticker.tick(), dataOnly && !image.shapeUnflushed, (result) =>
-      this.flushedHome(image, result, done),
-    );
-  }
-
-  /** If its shape was changed meanwhile, that may have taken bytes that the flush is for: then it must be durable too. */
-  private flushedHome(image: Image, result: number, done: (result: number) => void): void {
-    const { writer, transactions } = this.context;
-    const isClosed = this.context.image(image.slot) !== image;
-    if (result < 0 || isClosed) done(result);
-    else if (image.shapeUnflushed) {
-      writer.flush(image, NOTHING_DIRTY, false, (outcome) => this.flushedHome(image, outcome, done));
-    } else {
-      if (this.isBroken && this.voiding !== "done") this.voidWaiters.push(done);
-      else if (this.isBroken || !transactions.live(image.slot).needsRevoking) done(0);
-      else this.waiters.push({ image, isHome: true, done });
-    }
   }
 
   /** Runs `begin`, which changes an image's shape, unless the mode is being changed to or from `ordered`: then afterwards. */
@@ -246,20 +130,6 @@ export class Durability {
     if (succeeded && !image.shapeUnflushed) live.homeIsDurable();
   }
 
-  private voided(): void {
-    this.voiding = "done";
-    this.context.ledger.clear();
-    for (const done of this.voidWaiters.splice(0)) done(0);
-  }
-
-  /** It cannot be declared void now: whoever waits for that is told. */
-  private voidLater(result: number): void {
-    this.voiding = "no";
-    this.voidAtUs = this.context.nowUs() + VOID_RETRY_US;
-    this.context.timers.at(this.voidAtUs, () => undefined);
-    for (const done of this.voidWaiters.splice(0)) done(result);
-  }
-
   /** Changes the mode; `done` gets 0 when what the new one promises holds, or a negated error number. */
   become(mode: DurabilityMode, done: (result: number) => void): void {
     if (mode === this.mode && !this.isBetween) done(0);
@@ -294,9 +164,10 @@ export class Durability {
   }
 
   private leaveAtLast(mode: DurabilityMode): void {
-    const { timers, nowUs } = this.context;
+    const { context } = this;
     this.leaveOrdered(mode, (result) => {
-      if (result < 0 && this.isBetween) timers.at(nowUs() + LEAVE_RETRY_US, () => this.leaveAtLast(mode));
+      if (result < 0 && this.isBetween)
+        context.timers.at(context.nowUs() + LEAVE_RETRY_US, () => this.leaveAtLast(mode));
     });
   }
 
@@ -322,19 +193,6 @@ export class Durability {
         else this.approachOrdered(done);
       },
     );
-  }
-
-  /** Calls `act` for every image in use; `done` gets the first error when all have ended, or 0. */
-  private forEach(act: (image: Image, ended: (result: number) => void) => void, done: (result: number) => void): void {
-    const images = [...this.context.images()];
-    let left = images.length + 1;
-    let first = 0;
-    const ended = (result: number): void => {
-      first ||= result;
-      if (--left === 0) done(first);
-    };
-    for (const image of images) act(image, ended);
-    ended(0);
   }
 
   /**
@@ -376,221 +234,4 @@ export class Durability {
     const holdsBack = mode === "ordered" && !this.isBroken;
     if (cache.commits.holdsBack !== holdsBack) cache.holdBack(this.context.images(), holdsBack);
   }
-
-  /** `done` gets 0 when all that was written up to now is in the journal or durable at home. */
-  commitAll(done: (result: number) => void): void {
-    this.commitWaiters.push(done);
-  }
-
-  /**
-   * True when no further block may come before some are committed, or, in `ordered`, before the journal has room for all that may
-   * then be uncommitted. Else: 1. block 7 is committed, and written again  2. the journal is full  3. the oldest commit cannot go,
-   * because it alone has block 7 in a form that may go home, and what has replaced it there cannot be committed.
-   */
-  get isFull(): boolean {
-    return this.context.cache.commits.holdsBack && (this.isTooMuch || !this.hasRoomForAll);
-  }
-
-  private get hasRoomForAll(): boolean {
-    const { journal } = this.context;
-    return journal.hasRoom(journal.blocks * UNCOMMITTED_SHARE + LANDING_FRAMES);
-  }
-
-  private get isTooMuch(): boolean {
-    const { journal, cache } = this.context;
-    return cache.commits.uncommitted > journal.blocks * UNCOMMITTED_SHARE;
-  }
-
-  /** When `pump` has something to do without anything else happening; microseconds on the clock. */
-  get nextUs(): number {
-    const { cache, journal } = this.context;
-    const { uncommitted } = cache.commits;
-    const isOpen = this.mode === "ordered" && !this.isBroken && uncommitted > 0;
-    const mayCommit = isOpen && journal.isReady && !journal.busy && journal.hasRoom(uncommitted);
-    return mayCommit ? this.windowStartUs + this.lossWindowUs : Number.POSITIVE_INFINITY;
-  }
-
-  /** Begins what may begin. Called once a turn of the loop. */
-  pump(): void {
-    const { journal, checkpoint } = this.context;
-    if (this.isBroken) this.giveUp();
-    if (!this.renewed) this.renew();
-    if (this.context.cache.commits.holdsBack && !this.hasRoomForAll) checkpoint.makeRoom();
-    // What needs no transaction ends at once, and may make more to do: nothing else would wake the loop for it.
-    do checkpoint.pump();
-    while (journal.isReady && !journal.busy && !this.isBroken && this.begin());
-    checkpoint.pump(); // the last may have found no room
-  }
-
-  /** Begins the next transaction, or ends what needs none. False if there is nothing to do now. */
-  private begin(): boolean {
-    if (this.commitWaiters.length > 0 || (this.mode === "ordered" && this.isDue)) return this.commitEverything();
-    if (this.waiters.length > 0) return this.commitGroup();
-    if (this.declarations.length === 0) return false;
-    this.transact([], this.declarations.splice(0, MOST_TOGETHER), [], () => undefined);
-    return true;
-  }
-
-  /** The first transaction of an engine comes after superblocks that tell it from its predecessor's. */
-  private renew(): void {
-    this.renewed = true;
-    this.context.journal.renew();
-  }
-
-  /** In `ordered`: the window is over, something waits for a commit, or too much is uncommitted. */
-  private get isDue(): boolean {
-    const { cache, journal, writer } = this.context;
-    const { uncommitted } = cache.commits;
-    if (this.declarations.length > 0 || this.waiters.length > 0) return true;
-    if (uncommitted === 0) return false;
-    if (writer.hasUrgent || this.context.isCrowded()) return true;
-    if (uncommitted > Math.min(journal.blocks * EARLY_SHARE, this.context.dirtyLimit() * EARLY_DIRTY_SHARE))
-      return true;
-    return this.context.nowUs() >= this.windowStartUs + this.lossWindowUs;
-  }
-
-  /** One instant of all images. */
-  private commitEverything(): boolean {
-    const { cache, journal, checkpoint } = this.context;
-    if (!journal.hasRoom(cache.commits.uncommitted)) {
-      checkpoint.makeRoom();
-      return cache.commits.holdsBack ? false : this.takeEverythingHome();
-    }
-    const declarations = this.declarations.splice(0, MOST_TOGETHER);
-    const flushes = this.waiters.splice(0);
-    const waiters = this.commitWaiters.splice(0);
-    const images = [...this.context.images()];
-    this.windowStartUs = this.context.nowUs();
-    const isOrdered = this.mode === "ordered";
-    this.transact(
-      isOrdered ? images : images.filter((image) => this.canBeTold(image)),
-      declarations,
-      flushes,
-      (result) => {
-        for (const done of waiters) this.committed(result, done);
-      },
-    );
-    return true;
-  }
-
-  /** It does not fit into the journal. */
-  private takeEverythingHome(): boolean {
-    const waiters = this.commitWaiters.splice(0);
-    this.takeAllHome((result) => {
-      for (const done of waiters) done(result);
-    });
-    return true;
-  }
-
-  private takeAllHome(done: (result: number) => void): void {
-    this.forEach((image, ended) => this.flushHome(image, false, ended), done);
-  }
-
-  /** All of it is in the journal; in `sync` what the journal cannot tell of is taken home. */
-  private committed(result: number, done: (result: number) => void): void {
-    if (result < 0 || this.mode === "ordered") {
-      done(result);
-      return;
-    }
-    this.forEach((image, ended) => {
-      if (!this.canBeTold(image)) this.flushHome(image, false, ended);
-      else if (this.context.transactions.live(image.slot).needsRevoking)
-        this.waiters.push({ image, isHome: true, done: ended });
-      else ended(0);
-    }, done);
-  }
-
-  /** False for an image of which no record may come before its shape is durable and what the journal has of another one is void. */
-  private canBeTold(image: Image): boolean {
-    return !image.shapeUnflushed && !this.context.transactions.live(image.slot).isCut;
-  }
-
-  /** The flushes that wait, each the way that is cheaper for it. */
-  private commitGroup(): boolean {
-    const { router, journal, checkpoint } = this.context;
-    const flushes = this.waiters.splice(0);
-    const images = new Set(flushes.map(({ image }) => image));
-    const toJournal = new Set<Image>();
-    let frames = 0;
-    for (const image of images) {
-      const waitsForData = flushes.some((flush) => flush.image === image && !flush.isHome);
-      const goesHome = waitsForData && (router.route(image, images.size === 1) === "home" || image.shapeUnflushed);
-      if (goesHome || !journal.hasRoom(frames + (waitsForData ? image.uncommitted.count : 0))) {
-        if (!goesHome) checkpoint.makeRoom();
-        continue;
-      }
-      toJournal.add(image);
-      frames += waitsForData ? image.uncommitted.count : 0;
-    }
-    for (const { image, isHome, done } of flushes) {
-      if (toJournal.has(image)) continue;
-      if (isHome) this.waiters.push({ image, isHome, done });
-      else this.flushHome(image, true, done);
-    }
-    const together = flushes.filter(({ image }) => toJournal.has(image));
-    if (together.length === 0) return this.waiters.length < flushes.length;
-    const withData = [...toJournal].filter((image) => together.some((flush) => flush.image === image && !flush.isHome));
-    this.transact(withData, this.declarations.splice(0, MOST_TOGETHER), together, () => undefined);
-    return true;
-  }
-
-  /** One transaction of what is uncommitted of `images`, of what is declared, and of what the flushes must void. */
-  private transact(
-    images: readonly Image[],
-    declarations: readonly Declaration[],
-    flushes: readonly FlushWaiter[],
-    done: (result: number) => void,
-  ): void {
-    const { journal, transactions } = this.context;
-    const flushed = [...new Set(flushes.map(({ image }) => image))].slice(0, MOST_TOGETHER);
-    const revokes = flushed.flatMap((image) => transactions.revokes(transactions.live(image.slot)));
-    const operations = [...revokes, ...declarations.map(({ operation }) => operation)];
-    const hasWork = operations.length > 0 || images.some((image) => image.uncommitted.count > 0);
-    this.actsUnderway = declarations.some(({ operation }) => isAction(operation.kind));
-    const end = (result: number): void => {
-      this.actsUnderway = false;
-      // A journal that failed keeps nobody from going on.
-      for (const declaration of declarations) declaration.done(result === 0 ? journal.lastFirst : 0);
-      for (const flush of flushes) this.endFlush(flush, result);
-      done(result);
-    };
-    if (hasWork) transactions.commit(journal, images, operations, end);
-    else end(0);
-  }
-
-  private endFlush({ image, isHome, done }: FlushWaiter, result: number): void {
-    const live: LiveImage = this.context.transactions.live(image.slot);
-    if (result === 0 && live.needsRevoking) this.waiters.push({ image, isHome: true, done });
-    else if (result === 0) done(0);
-    else if (isHome) this.voidWaiters.push(done);
-    else this.flushHome(image, true, done);
-  }
-
-  /**
-   * The journal has failed. What waited for it goes home; so does all that it alone holds, and then it is declared void: until
-   * that is done, no flush is answered, since the journal may have older bytes of what it is to promise, or come to have.
-   */
-  private giveUp(): void {
-    const { cache, journal, checkpoint } = this.context;
-    if (!this.told) this.context.failed(journal.broken);
-    this.told = true;
-    if (cache.commits.holdsBack) cache.holdBack(this.context.images(), false);
-    for (const { image, isHome, done } of this.waiters.splice(0)) {
-      if (isHome && this.voiding !== "done") this.voidWaiters.push(done);
-      else this.flushHome(image, true, done);
-    }
-    // A superblock may have failed beside a transaction that does not.
-    if (this.voiding === "no" && !journal.busy && this.context.nowUs() >= this.voidAtUs) {
-      this.voiding = "begun";
-      checkpoint.takeHome(Number.POSITIVE_INFINITY, (result) => {
-        if (result < 0) this.voidLater(result);
-        else this.context.abandon((outcome) => (outcome < 0 ? this.voidLater(outcome) : this.voided()));
-      });
-    }
-    for (const { done } of this.declarations.splice(0)) done(0);
-    for (const done of this.commitWaiters.splice(0)) done(journal.broken);
-  }
 }
-
-/** Declarations, or images with something to void, in one transaction. */
-const MOST_TOGETHER = 32;

@@ -28,6 +28,8 @@ export interface OpenJournal {
   readonly scan: Scan;
   /** What `failed` was told in the life of an earlier engine on this journal; 0: nothing. */
   readonly broken: number;
+  /** Ring blocks from the first that were written since the file was made, at least nearly. */
+  readonly written: number;
   /** Which file the image at `slot` is, and its path below the backing directory. */
   identity(slot: InodeSlot): Identity;
   path(slot: InodeSlot): string;
@@ -88,7 +90,7 @@ export class Journaling {
       facts: transactions.facts.bind(transactions),
       tick: () => ticker.tick(),
     };
-    this.journal = new Journal(journalContext, found.fd, found.superblock, found.scan, found.broken);
+    this.journal = new Journal(journalContext, found.fd, found.superblock, found.scan, found.broken, found.written);
     this.checkpoint = new Checkpoint({
       ...context,
       ledger,

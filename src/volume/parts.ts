@@ -234,7 +234,7 @@ export class VolumeParts {
   }
 
   private growing(image: Image, end: number): void {
-    if (!image.hasFlag(ImageFlag.size | ImageFlag.mtime) && image.homeWrites === 0) noteHome(image); // it was clean
+    if (!image.hasFlag(ImageFlag.firm | ImageFlag.loose) && this.isHome(image)) noteHome(image);
     image.growTo(end);
     const civilUs = this.options.clock.lastUs + this.civilOffsetUs;
     const seconds = Math.floor(civilUs / 1e6);
@@ -242,7 +242,12 @@ export class VolumeParts {
   }
 
   protected isSettled(image: Image): boolean {
-    return image.blocks === 0 && image.homeWrites === 0 && !image.hasFlag(ImageFlag.size | ImageFlag.mtime);
+    return this.isHome(image) && !image.hasFlag(ImageFlag.size | ImageFlag.mtime);
+  }
+
+  /** All of it is home but perhaps its time. */
+  private isHome(image: Image): boolean {
+    return image.blocks === 0 && image.homeWrites === 0 && image.homeSize >= image.size;
   }
 
   private whenFrames(use: () => void): void {

@@ -7,8 +7,9 @@ import { FrameState, HOMED, NONE } from "../cache/frames.ts";
 import { ImageFlag, type ImageTable } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
 import type { WriteCache } from "../cache/write-cache.ts";
+import type { Batch } from "../journal/batch.ts";
 import type { Facts, Identity } from "../journal/contract.ts";
-import type { Batch, Journal } from "../journal/journal.ts";
+import type { Journal } from "../journal/journal.ts";
 import { commitMark, type Ledger, type LiveImage } from "../journal/ledger.ts";
 
 /** Most operations of one transaction: its descriptor holds them beside as many images. */
@@ -130,6 +131,7 @@ export class Transactions {
    * What happened to the frame while it was being committed:
    *   it became durable at home: the record is no longer needed
    *   it was dropped, and no newer one has come: home has newer bytes (zeros, or a copy)
+   *   a newer one has come: it has all of this one's bytes, or this one was dropped before, and home has newer ones around it
    */
   private reconcile(frame: FrameNo, live: LiveImage, image: Image | undefined): void {
     const { cache } = this.context;
@@ -140,9 +142,14 @@ export class Transactions {
     } else if (image === undefined) {
       live.homeIsNewer(block);
       live.homeIsDurable(); // a file that is closed was flushed
-    } else if (frames.state(frame) === FrameState.doomed && cache.find(image.slot, block) === NONE) {
-      live.homeIsNewer(block);
-      image.shapeChanges++;
+    } else if (frames.state(frame) === FrameState.doomed) {
+      const newer = cache.find(image.slot, block);
+      if (newer !== NONE) {
+        live.mix(block, frames.stamp(newer));
+      } else {
+        live.homeIsNewer(block);
+        image.shapeChanges++;
+      }
     }
   }
 

@@ -48,9 +48,19 @@ export class Volume extends VolumeParts implements ImageData {
     return restored;
   }
 
-  /** Ends a truncate of `slot` that an earlier engine began. For every inode, after `restore`. */
-  endCut(slot: InodeSlot): void {
-    if ((this.table.flags(slot) & ImageFlag.cut) !== 0) this.truncate(slot, this.table.cut(slot), () => undefined);
+  /**
+   * Ends what an earlier engine began of `slot`: a truncate, or bringing size and time of a clean image home. For every inode,
+   * after `restore`.
+   */
+  endBegun(slot: InodeSlot): void {
+    const flags = this.table.flags(slot);
+    if ((flags & ImageFlag.cut) !== 0) this.truncate(slot, this.table.cut(slot), () => undefined);
+    else if ((flags & (ImageFlag.size | ImageFlag.mtime)) !== 0) this.settleOpened(slot);
+  }
+
+  private settleOpened(slot: InodeSlot): void {
+    const image = this.open(slot);
+    if (typeof image !== "number") this.writer.settle(image);
   }
 
   /** See `Admission.write`. */
@@ -263,8 +273,7 @@ export class Volume extends VolumeParts implements ImageData {
   }
 
   mtimeSet(slot: InodeSlot, seconds: number, nanoseconds: number): void {
-    const image = this.images.get(slot);
-    if (image?.hasFlag(ImageFlag.mtime) === true) image.touch(seconds, nanoseconds);
+    if ((this.table.flags(slot) & ImageFlag.mtime) !== 0) this.table.setMtime(slot, seconds, nanoseconds);
   }
 
   /** Begins what may begin. Called once a turn of the loop, after completions were handled. */

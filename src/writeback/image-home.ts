@@ -5,14 +5,18 @@
  * flush that began after that has succeeded. Requests that wait together share one device flush. If a home write or the
  * device flush fails, all that wait get the error; the data stays dirty and is tried again, with growing pauses, or at
  * once when the next flush comes.
+ *
+ * An image that falls clean lingers: its time of modification is set at home, and its note changed, only when it has been quiet for
+ * a while, or somebody waits for it. From Linux 6.13 on a file whose time was set or looked at gets a new one with its next
+ * write, and the flush after that writes the inode beside the data.
  */
-import { RETRY_US_FIRST, RETRY_US_LAST } from "../base/limits.ts";
+import { HOME_QUIET_US, RETRY_US_FIRST, RETRY_US_LAST } from "../base/limits.ts";
 import type { Timer, Timers } from "../base/timers.ts";
 import { asInstant, type Instant } from "../base/units.ts";
 import { FrameState, NONE } from "../cache/frames.ts";
 import { ImageFlag } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
-import { differenceOf, dropNote, loosenNote, noteHome } from "../cache/note.ts";
+import { differenceOf, dropNote, loosenNote, noteHome, noteSize } from "../cache/note.ts";
 import type { WriteCache } from "../cache/write-cache.ts";
 import { Counter, type Counters } from "../stats/counters.ts";
 import type { Io } from "../sys/io.ts";
@@ -30,7 +34,7 @@ export interface HomeContext {
   failed(image: Image, what: string, result: number): void;
   /** Somebody else has changed the file of `image` beneath its dirty data, which goes over it: tell people how. */
   changed(image: Image, difference: string): void;
-  /** Nothing of `image` is dirty any more. */
+  /** Nothing of `image` is dirty any more, and its size and time are home. */
   settled(image: Image): void;
   /** A device flush of the image's home file begins, and ends; `image.shapeUnflushed` tells whether it was one of its shape too. */
   flushing(image: Image): void;
@@ -54,6 +58,9 @@ export class ImageHome {
   private retryTimer: Timer | undefined;
   private waiters: Waiter[] = [];
   private cleanWaiters: (() => void)[] = [];
+  /** When nothing of ours was last under way any more, and what looks whether that lasts. */
+  private restedAtUs = 0;
+  private restTimer: Timer | undefined;
   /** A device flush is under way. */
   flushActive = false;
   /** Device flushes that failed: they may have taken with them what was being written meanwhile. */
@@ -159,16 +166,33 @@ export class ImageHome {
     } else if (this.image.dirty.count === 0) {
       this.succeed();
     }
-    this.note();
+    if (this.image.blocks > 0) this.rest();
     done(result);
     this.advance();
     this.settle();
   }
 
-  /** Nothing of ours is under way and blocks are still dirty: the file is from now on as it is now. */
+  private get isAtRest(): boolean {
+    return this.image.homeWrites === 0 && !this.flushActive && !this.image.gated;
+  }
+
+  /** If blocks are still dirty and nothing of ours is under way, the file is from now on as it is now. */
   note(): void {
-    const { image } = this;
-    if (image.blocks > 0 && image.homeWrites === 0 && !this.flushActive && !image.gated) noteHome(image);
+    if (this.image.blocks > 0 && this.isAtRest) noteHome(this.image);
+  }
+
+  /** Something of ours has ended, perhaps the last for a while. */
+  private rest(): void {
+    this.restedAtUs = this.context.nowUs();
+    this.restTimer ??= this.context.timers.at(this.restedAtUs + HOME_QUIET_US, () => this.look());
+  }
+
+  private look(): void {
+    const dueUs = this.restedAtUs + HOME_QUIET_US;
+    this.restTimer = this.context.nowUs() < dueUs ? this.context.timers.at(dueUs, () => this.look()) : undefined;
+    if (this.restTimer !== undefined) return;
+    this.note(); // or, if it is clean:
+    this.settle(true); // what is under way comes to rest once more
   }
 
   /** Home writes are about to begin. */
@@ -223,14 +247,27 @@ export class ImageHome {
     }
   }
 
-  /** Nothing is dirty: brings size and mtime home, and tells who waited for it. */
-  settle(): void {
+  /** If nothing is dirty: brings the size home, and the mtime `atOnce` or when it has been quiet; tells who waited for both. */
+  settle(atOnce = false): void {
     const { image } = this;
-    if (image.blocks !== 0 || image.homeWrites !== 0 || this.flushActive || this.isBackingOff || image.gated) return;
+    if (image.blocks !== 0 || !this.isAtRest || this.isBackingOff) return;
     if (image.homeSize < image.size) {
       this.flushDevice();
       return;
     }
+    if (!atOnce && this.cleanWaiters.length === 0 && image.hasFlag(ImageFlag.mtime)) this.linger();
+    else this.finish();
+  }
+
+  private linger(): void {
+    const { image } = this;
+    noteSize(image);
+    if (image.hasFlag(ImageFlag.size)) image.clearFlag(ImageFlag.size);
+    this.rest();
+  }
+
+  private finish(): void {
+    const { image } = this;
     dropNote(image);
     if (image.hasFlag(ImageFlag.mtime)) {
       const { seconds, nanoseconds } = image.mtime;
@@ -245,7 +282,7 @@ export class ImageHome {
 
   /** The image is about to be forgotten: whoever still waits for it has nothing to wait for. */
   close(): void {
-    if (this.retryTimer !== undefined) this.context.timers.cancel(this.retryTimer);
+    for (const timer of [this.retryTimer, this.restTimer]) if (timer !== undefined) this.context.timers.cancel(timer);
     for (const waiter of this.waiters.splice(0)) waiter.done(0);
     for (const clean of this.cleanWaiters.splice(0)) clean();
   }

@@ -97,6 +97,11 @@ export class Writer {
     if (home.isUrgent) this.urgent.add(home);
   }
 
+  /** Brings the time of `image` home if all else is. */
+  settle(image: Image): void {
+    this.homes.get(image)?.settle(true);
+  }
+
   /** Flushes wait for dirty blocks. */
   get hasUrgent(): boolean {
     return this.urgent.size > 0;
@@ -188,12 +193,12 @@ export class Writer {
     const maxAge = this.context.maxAgeUs();
     if (maxAge === 0) return 0;
     const { frames } = this.context.cache;
-    const limit = this.context.nowUs() - maxAge;
+    const now = this.context.nowUs();
     let count = 0;
     for (const { image, isBackingOff } of this.homes.values()) {
       if (isBackingOff || image.gated) continue;
       for (let frame = image.dirty.head; frame !== NONE && count < SWEEP_BLOCKS; frame = image.dirty.after(frame)) {
-        if (frames.since(frame) > limit) break;
+        if (frames.since(frame) + maxAge > now) break;
         if (!this.mayGo(image, frame)) continue;
         this.context.policy.removed(frame);
         this.chosen[count++] = frame;
@@ -207,12 +212,12 @@ export class Writer {
     const maxAge = this.context.maxAgeUs();
     if (maxAge === 0) return Number.POSITIVE_INFINITY;
     const { frames } = this.context.cache;
-    const limit = this.context.nowUs() - maxAge;
+    const now = this.context.nowUs();
     let next = Number.POSITIVE_INFINITY;
     for (const { image, isBackingOff } of this.homes.values()) {
       if (isBackingOff || image.gated) continue;
       let frame = image.dirty.head;
-      while (frame !== NONE && frames.since(frame) <= limit) frame = image.dirty.after(frame); // on its way, or waiting for an I/O to end
+      while (frame !== NONE && frames.since(frame) + maxAge <= now) frame = image.dirty.after(frame); // on its way, or waiting for an I/O to end
       if (frame !== NONE) next = Math.min(next, frames.since(frame));
     }
     return next + maxAge;

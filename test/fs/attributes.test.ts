@@ -229,3 +229,29 @@ describe("extended attributes", () => {
     expect(xattr(Opcode.SETXATTR, fields(5000, 0, "user.test"), file.node).error).toBe(-E.EINVAL);
   });
 });
+
+describe("what changes beside an image's data", () => {
+  const CHANGES: Record<string, (node: bigint) => Reply> = {
+    mode: (node) => setattr(node, Valid.MODE, { mode: 0o640 }),
+    owner: (node) => setattr(node, Valid.UID, { uid: 1000 }),
+    times: (node) => setattr(node, Valid.MTIME, { mtime: 5n }),
+    "its name": () => rig.rename("f", "g"),
+    "another name": (node) => rig.link(node, "g"),
+  };
+
+  it.for(Object.keys(CHANGES))("is told to the data side, which flushes it with the data: %s", (what, context) => {
+    need(context, "root");
+    const file = rig.create("f");
+    expect(rig.data.changed.size).toBe(0);
+    expect(CHANGES[what]!(file.node).error).toBe(0);
+    expect([...rig.data.changed]).toEqual([file.slot]);
+  });
+
+  it("is not told when it did not come about", () => {
+    const file = rig.create("f");
+    rig.create("g");
+    expect(rig.link(file.node, "g").error).toBe(-E.EEXIST);
+    expect(rig.rename("f", "none/g").error).toBeLessThan(0);
+    expect(rig.data.changed.size).toBe(0);
+  });
+});

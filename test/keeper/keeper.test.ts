@@ -24,20 +24,12 @@ import { succeed } from "../support/run.ts";
 import { testScope } from "../support/scope.ts";
 import { scratchDirectory } from "../support/scratch.ts";
 import { waitFor } from "../support/wait.ts";
-import { enginePids, events, leftovers, places, readState, type Started, slabOf, startKeeper } from "./stubbed.ts";
+import { enginePids, events, killBoth, leftovers, places, readState, slabOf, startKeeper } from "./stubbed.ts";
 
 const NOBODY = 65534;
 
 const starts = (lines: string[]): string[] =>
   lines.filter((line) => line.startsWith("start")).map((line) => line.replace(/ pid .*/, ""));
-
-/** Kills keeper and engine, as the end of their cgroup would. */
-async function killBoth(started: Started, at: Parameters<typeof enginePids>[0]): Promise<void> {
-  started.keeper.kill("SIGKILL");
-  await started.ended;
-  for (const pid of enginePids(at)) kill(pid);
-  await waitFor("the engine's end", () => enginePids(at).length === 0);
-}
 
 describe("a keeper", () => {
   test("reports when its engine serves, and on SIGTERM drains, unmounts and leaves nothing behind", async (context) => {

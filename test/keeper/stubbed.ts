@@ -4,6 +4,8 @@ import { closeSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { expect } from "vitest";
+import { ExitCode } from "../../src/base/errors.ts";
 import type { KeeperConfig, Report } from "../../src/keeper/config.ts";
 import { directoryId, openBacking } from "../../src/keeper/directories.ts";
 import { slabPath } from "../../src/keeper/slab-file.ts";
@@ -76,6 +78,8 @@ export async function startKeeper(
   behaviour: string,
   changes: Partial<KeeperConfig> = {},
   within: string[] = [],
+  engine: Partial<KeeperConfig["engine"]> = {},
+  settings: Partial<KeeperConfig["engine"]["settings"]> = {},
 ): Promise<Started> {
   writeFileSync(at.behaviour, behaviour);
   const logFile = `${at.behaviour}.keeper.log`;
@@ -88,7 +92,15 @@ export async function startKeeper(
     allowOther: false,
     force: false,
     engineScript: built("test/keeper/stub-engine.js"),
-    engine: { cache: true, io: "auto", showControl: false, logFile, version: at.behaviour, settings: SETTINGS },
+    engine: {
+      cache: true,
+      io: "auto",
+      showControl: false,
+      logFile,
+      version: at.behaviour,
+      settings: { ...SETTINGS, ...settings },
+      ...engine,
+    },
     ...changes,
   };
   const [command, ...args] = [...within, process.execPath, built("src/keeper/main.js"), JSON.stringify(config)];
@@ -123,6 +135,30 @@ export const enginePids = (at: Places): number[] =>
         .map(Number),
     ),
   ].filter(isAlive);
+
+/** Kills keeper and engine, as the end of their cgroup would. */
+export async function killBoth(started: Started, at: Places): Promise<void> {
+  started.keeper.kill("SIGKILL");
+  await started.ended;
+  for (const pid of enginePids(at)) kill(pid);
+  await waitFor("the engine's end", () => enginePids(at).length === 0);
+}
+
+/** Ends a mount that serves, and expects that nothing is left of it. */
+export async function stopped(at: Places, started: Started): Promise<void> {
+  started.keeper.kill("SIGTERM");
+  expect(await started.ended).toBe(ExitCode.done);
+  expect(leftovers(at)).toEqual([]);
+}
+
+/** Makes the state one of another boot, whose slab went with the power. */
+export async function cutPower(at: Places): Promise<void> {
+  await removeSlab(dirname(slabOf(at.backing)));
+  writeState(at.backing, { bootId: "before" });
+}
+
+export const writeState = (backing: string, changes: Partial<State>): void =>
+  writeFileSync(join(backing, ".hypegear/state.json"), JSON.stringify({ ...readState(backing), ...changes }));
 
 async function destroy(keeper: ChildProcess, at: Places): Promise<void> {
   keeper.kill("SIGKILL");

@@ -13,6 +13,8 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { BLOCK_BYTES } from "../../src/base/units.ts";
+import { RING_AT } from "../../src/journal/layout.ts";
 import { unaccountedBlocks } from "../../src/stats/document.ts";
 import { readState } from "../keeper/stubbed.ts";
 import { type Daemon, hypegear, mountHypegear, refusedMount } from "../support/daemon.ts";
@@ -21,6 +23,7 @@ import { unmountLazily } from "../support/mounts.ts";
 import { need } from "../support/need.ts";
 import { scratchDirectory } from "../support/scratch.ts";
 import { removeSlab } from "../support/slabs.ts";
+import { waitFor } from "../support/wait.ts";
 import { STAMPED_BYTES, startStamper } from "./clients.ts";
 import { check } from "./stamps.ts";
 
@@ -169,6 +172,38 @@ describe("a kill in mode sync", () => {
     expect(check(readFileSync(join(backing, "a.img")), readFileSync(log, "utf8")).wrong.slice(0, 5)).toEqual([]);
     expect(readdirSync(backing).toSorted()).toEqual(["a.img", "lost+found"]);
   });
+});
+
+test("a journal that is damaged beside a slab is refused (fault 28); forced, it begins anew, and the slab has it all", async (context) => {
+  need(context, ...NEEDS);
+  const { directory: backing } = await loopFilesystem("ext4", 256);
+  const log = join(scratchDirectory("log"), "log");
+  writeFileSync(join(backing, "a.img"), "");
+  truncateSync(join(backing, "a.img"), STAMPED_BYTES);
+  const daemon = await mountHypegear({ backing, args: ARGS });
+  const stop = await startStamper(join(daemon.mountpoint, "a.img"), log, 5, "dsync");
+  await sleep(300);
+  await daemon.kill("both");
+  await stop();
+  const journal = join(backing, ".hypegear/journal");
+  const bytes = readFileSync(journal);
+  for (let at = RING_AT; at < bytes.length; at += BLOCK_BYTES)
+    if (bytes.toString("latin1", at, at + 8) === "HYPECMIT") bytes.fill(0xa5, at + 20, at + 24);
+  writeFileSync(journal, bytes);
+  const { mountpoint } = daemon;
+  const refused = await refusedMount({ backing, mountpoint, args: ARGS });
+  expect(refused.code).toBe(3);
+  expect(refused.stderr).toMatch(/the journal is damaged at commit \d+; the slab has all writes: mount with --force/);
+  expect(readState(backing).serving).toBe(true);
+
+  const forced = await mountHypegear({ backing, mountpoint, args: [...ARGS, "--force"] });
+  expect(forced.log).toMatch(/it begins anew, the slab has all writes \(--force\)/);
+  const answered = readFileSync(log, "utf8");
+  expect(check(readFileSync(join(mountpoint, "a.img")), answered).wrong.slice(0, 5)).toEqual([]);
+  await waitFor("the journal to be empty", () => forced.stats().journal.commits_live === 0);
+  await cutPower(forced);
+  expect(await hypegear(["recover", backing])).toMatchObject({ code: 0, stderr: "" });
+  expect(check(readFileSync(join(backing, "a.img")), answered).wrong.slice(0, 5)).toEqual([]);
 });
 
 const COUNTED_BYTES = 4 << 20;

@@ -1,6 +1,7 @@
 /** Sizes, times and holes: right before writeback, and left alone by it. */
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { type Daemon, mountHypegear } from "../support/daemon.ts";
 import { need } from "../support/need.ts";
@@ -97,6 +98,25 @@ test("the time of the last write is the time of the answer, not of the writeback
 
   expect(["file", "other"].map((name) => attributes(daemon.backing, name))).toEqual(shown);
 });
+
+test.for(["when it has been quiet", "after a kill of the engine", "after a kill of both, by the next mount"])(
+  "the time of a flushed image comes home %s",
+  async (how, context) => {
+    need(context, "root", "/dev/fuse");
+    const daemon = await mountHypegear();
+    await inMount(daemon, "for i in 1 2 3; do dd if=/dev/urandom of=file bs=4k count=1 conv=notrunc,fsync; done 2>&1");
+    expect(await daemon.cli("flush", "file")).toMatchObject({ code: 0 }); // no block is dirty, as after a flush without a journal
+    const shown = attributes(daemon.mountpoint, "file");
+    if (how.includes("engine")) await daemon.kill("engine");
+    if (how.includes("both")) {
+      await daemon.kill("both");
+      await mountHypegear({ backing: daemon.backing, mountpoint: daemon.mountpoint });
+    }
+    for (let tries = 0; tries < 50 && attributes(daemon.backing, "file") !== shown; tries++) await sleep(100);
+    expect(attributes(daemon.backing, "file")).toBe(shown);
+    expect(attributes(daemon.mountpoint, "file")).toBe(shown);
+  },
+);
 
 /** Prints the extents of data of a file, "from-to", as SEEK_DATA and SEEK_HOLE tell them. */
 const PYTHON_EXTENTS = `

@@ -21,6 +21,7 @@ import {
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { HOME_QUIET_US } from "../../src/base/limits.ts";
 import { type Daemon, mountHypegear, refusedMount } from "../support/daemon.ts";
 import { MARK } from "../support/marks.ts";
 import { need } from "../support/need.ts";
@@ -185,6 +186,27 @@ test("fault 15: an image changed beneath unsaved data of a live guest is said in
   expect(await daemon.umount()).toMatchObject({ code: 0 });
   expect(daemon.log).toMatch(/a\.img was changed in the backing directory, past the mount \(modified/);
   expect(readFileSync(image).equals(withUnsaved(Buffer.alloc(BYTES, 0x66)))).toBe(true);
+});
+
+test("fault 15: an image that was written home and then quiet is looked at again", async (context) => {
+  need(context, "root", "/dev/fuse");
+  const backing = scratchDirectory("backing");
+  const image = join(backing, "a.img");
+  writeFileSync(image, Buffer.alloc(BYTES, 0x6f));
+  const daemon = await mountHypegear({ backing });
+  const mounted = join(daemon.mountpoint, "a.img");
+  for (let round = 0; round < 3; round++) {
+    overwrite(mounted, NEW, round * NEW.length);
+    expect(await daemon.cli("flush", "a.img")).toMatchObject({ code: 0 });
+    overwrite(mounted, NEW, NEW_AT); // while the note is loose
+  }
+  await sleep(2 * (HOME_QUIET_US / 1000));
+  overwrite(image, Buffer.alloc(BYTES, 0x66), 0);
+  await daemon.kill("both");
+  expect(await refusedMount(daemon)).toMatchObject({
+    code: 3,
+    stderr: expect.stringMatching(/a\.img \(modified/) as string,
+  });
 });
 
 test("fault 14: a slab that the state says should be there, and is not, is refused under a real daemon", async (context) => {

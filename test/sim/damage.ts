@@ -136,7 +136,11 @@ export class Corruption {
     for (const [slot, { vow }] of this.promised.get(first)?.images ?? []) {
       const file = files.get(slot);
       if (file !== undefined)
-        vow.check(file.bytes, file.size, () => `the last transaction is ${this.kind}; image ${slot}, as promised before it`);
+        vow.check(
+          file.bytes,
+          file.size,
+          () => `the last transaction is ${this.kind}; image ${slot}, as promised before it`,
+        );
     }
   }
 }

@@ -79,7 +79,8 @@ export class SimEngine {
       cache: true,
       durability: tuning.mode,
       journal: journal?.isVoid === false ? journal.open() : undefined,
-      changed: (image, difference) => must(false, () => `image ${image.slot} seems changed by somebody else: ${difference}`),
+      changed: (image, difference) =>
+        must(false, () => `image ${image.slot} seems changed by somebody else: ${difference}`),
       failed: (image, what, result) => world.note(() => `    image ${image.slot}: ${what} failed: ${result}`),
     });
     this.poisonFreed(simSlab);
@@ -88,7 +89,7 @@ export class SimEngine {
     if (durability !== undefined) durability.lossWindowUs = tuning.lossWindowUs;
     const { lost } = this.volume.restore((slot) => home.files.has(slot), home.files.keys());
     must(lost.size === 0, () => "a restart lost an image");
-    for (const slot of home.files.keys()) this.volume.endCut(slot);
+    for (const slot of home.files.keys()) this.volume.endBegun(slot);
   }
 
   /** Whoever still reads a freed frame reads 0xdb. */

@@ -126,6 +126,12 @@ export class SimFile {
     if (covered.size || this.world.random.chance(0.5)) this.persistSize();
   }
 
+  /** The bytes in [low, high) become durable, and the size as far as they need it. */
+  flushWithin(low: number, high: number): void {
+    for (let sector = Math.floor(low / SECTOR_BYTES); sector * SECTOR_BYTES < high; sector++) this.persist(sector);
+    if (high > this.durableSize) this.persistSize();
+  }
+
   private persist(sector: number): void {
     if (!this.clean(sector)) return;
     const at = sector * SECTOR_BYTES;

@@ -1,10 +1,11 @@
 /** The journal of a simulated mount: its file, what survives an engine, and recovery, of the real thing or of what would be left. */
 import { BLOCK_BYTES, type InodeSlot } from "../../src/base/units.ts";
 import type { Identity, JournalReader } from "../../src/journal/contract.ts";
-import { ringBlocks } from "../../src/journal/layout.ts";
+import { RING_AT, ringBlocks, SUPERBLOCK_BYTES } from "../../src/journal/layout.ts";
 import { type JournalFile, type ReplayFile, type ReplayTarget, replay } from "../../src/journal/replay.ts";
 import { scan } from "../../src/journal/scan.ts";
 import { encodeSuperblock, readSuperblocks, type Superblock } from "../../src/journal/superblock.ts";
+import { SEEK_HOLE } from "../../src/sys/constants.ts";
 import type { OpenJournal } from "../../src/volume/journaling.ts";
 import { SimFile, type SimHome } from "./home.ts";
 import type { PagedBytes } from "./paged.ts";
@@ -34,7 +35,8 @@ export class SimJournal {
     this.file = new SimFile(SLOT, bytes, bytes, world, home);
     const free = home.freeBlocks;
     home.freeBlocks = Number.POSITIVE_INFINITY; // a journal is allocated whole, or not made
-    this.file.takeRoom(0, bytes, 2);
+    this.file.takeRoom(0, RING_AT + world.random.pick([0, 200, 700, blocks]) * BLOCK_BYTES, 2);
+    this.file.takeRoom(0, bytes, 1);
     home.freeBlocks = free;
     const superblock: Superblock = {
       id: "00112233445566778899aabbccddeeff",
@@ -49,10 +51,14 @@ export class SimJournal {
       backing: "/images",
     };
     const encoded = Buffer.alloc(BLOCK_BYTES);
-    for (superblock.generation = 0; superblock.generation < 2; superblock.generation++) {
-      encodeSuperblock(superblock, encoded);
-      for (const image of [this.file.now, this.file.durable]) image.set(encoded, superblock.generation * BLOCK_BYTES);
+    for (let slot = 0; slot < 2; slot++) {
+      encodeSuperblock({ ...superblock, generation: slot }, encoded);
+      for (const image of [this.file.now, this.file.durable]) image.set(encoded, slot * SUPERBLOCK_BYTES);
     }
+  }
+
+  private get written(): number {
+    return (this.file.seek(RING_AT, SEEK_HOLE) - RING_AT) / BLOCK_BYTES;
   }
 
   /** As an engine finds it. */
@@ -70,6 +76,7 @@ export class SimJournal {
       superblock: superblock!,
       scan: found,
       broken: this.broken,
+      written: this.written,
       identity: identityOf,
       path: (slot) => `image${slot}`,
       acknowledged: (sequence) => {

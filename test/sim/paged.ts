@@ -43,7 +43,7 @@ export class PagedBytes {
   /** Zeros. */
   constructor(length: number, pages?: Page[]) {
     this.length = length;
-    this.pages = pages ?? new Array<Page>(Math.ceil(length / PAGE_BYTES)).fill(ZEROS);
+    this.pages = pages ?? Array.from({ length: Math.ceil(length / PAGE_BYTES) }, () => ZEROS);
   }
 
   /** The same bytes, which then change on their own. */

@@ -4,7 +4,7 @@
  */
 import { E } from "../../src/base/errno.ts";
 import type { InodeSlot } from "../../src/base/units.ts";
-import type { Batch } from "../../src/journal/journal.ts";
+import type { Batch } from "../../src/journal/batch.ts";
 import { scan } from "../../src/journal/scan.ts";
 import { readSuperblocks } from "../../src/journal/superblock.ts";
 import type { DurabilityMode } from "../../src/volume/durability.ts";
@@ -79,7 +79,8 @@ export class Promises {
       this.snapshots.set(journal["next"], this.snapshot());
       this.corruption?.begins(journal["next"], this.images());
       this.world.note(
-        () => `    transaction ${journal["next"]}: ${batch.count} blocks${batch.operations.map(operationText).join("")}`,
+        () =>
+          `    transaction ${journal["next"]}: ${batch.count} blocks${batch.operations.map(operationText).join("")}`,
       );
       commit(batch, (result) => {
         if (result < 0) this.base = undefined;

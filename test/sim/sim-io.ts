@@ -62,6 +62,21 @@ export class SimIo implements Io {
   }
 
   writev(fd: number, iovAddress: number, iovCount: number, offset: number, done: Done): void {
+    this.write("write", fd, iovAddress, iovCount, offset, done);
+  }
+
+  /** What it has written is durable when it ends, and only that. If it fails, it fails as a flush does. */
+  writeDurably(fd: number, iovAddress: number, iovCount: number, offset: number, done: Done): void {
+    const file = this.home.file(fd);
+    const fails = this.world.random.chance(this.faults.flushError);
+    this.write("durable write", fd, iovAddress, iovCount, offset, (result) => {
+      if (fails) file.loseSome();
+      else if (result > 0) file.flushWithin(offset, offset + result);
+      done(fails ? -E.EIO : result);
+    });
+  }
+
+  private write(what: string, fd: number, iovAddress: number, iovCount: number, offset: number, done: Done): void {
     const { random } = this.world;
     const entries = iovecEntries(iovAddress, iovCount);
     const length = entries.reduce((sum, entry) => sum + entry.length, 0);
@@ -70,7 +85,7 @@ export class SimIo implements Io {
     const count = error === 0 ? this.shortened(fd, length) : length;
     const file = this.home.file(fd);
     let full = 0;
-    const operation = this.operation(`write ${offset}+${length}`, file, offset, offset + length, true);
+    const operation = this.operation(`${what} ${offset}+${length}`, file, offset, offset + length, true);
     operation.lane = fd % 2 === 1 ? "direct" : "buffered";
     const put = (low: number, high: number) => (): void => {
       if (error !== 0 && random.chance(0.5)) return;

@@ -46,6 +46,17 @@ describe.each(implementations)("Io by %s", (_name, make) => {
     expect(bytes.toString("latin1", 4096, 4108)).toBe("hello, world");
   });
 
+  test.for(["w+", O.RDWR | O.CREAT | O.DIRECT])("what writeDurably wrote is there, flags %s", (flags) => {
+    const fd = file("durable", flags);
+    bytes.fill(0x64, 0, 8192);
+    const list = iovec(0, 0, 4096);
+    iovec(1, 4096, 4096);
+    expect(run((done) => io.writeDurably(fd, list, 2, 4096, done))).toBe(8192);
+    expect(readFileSync(join(directory, "durable"))).toEqual(
+      Buffer.concat([Buffer.alloc(4096), Buffer.alloc(8192, 0x64)]),
+    );
+  });
+
   test("offsets above 4 GiB are kept whole", () => {
     const fd = file("big");
     const offset = 5 * 2 ** 30 + 123;
@@ -67,6 +78,7 @@ describe.each(implementations)("Io by %s", (_name, make) => {
     const address = iovec(0, 0, 16);
     expect(run((done) => io.readv(-1, address, 1, 0, done))).toBe(-E.EBADF);
     expect(run((done) => io.writev(9999, address, 1, 0, done))).toBe(-E.EBADF);
+    expect(run((done) => io.writeDurably(9999, address, 1, 0, done))).toBe(-E.EBADF);
     expect(run((done) => io.fsync(-1, false, done))).toBe(-E.EBADF);
     expect(run((done) => io.fallocate(-1, 0, 0, 1, done))).toBe(-E.EBADF);
     expect(run((done) => io.truncate(-1, 0, done))).toBe(-E.EBADF);

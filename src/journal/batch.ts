@@ -1,0 +1,34 @@
+/** What the journal is given to commit, and what it asks of its user meanwhile. */
+import type { Clock } from "../base/clock.ts";
+import type { InodeSlot, Instant } from "../base/units.ts";
+import type { FrameTable } from "../cache/frames.ts";
+import type { Slab } from "../cache/slab.ts";
+import type { Counters } from "../stats/counters.ts";
+import type { Io } from "../sys/io.ts";
+import type { Facts, OperationKind } from "./contract.ts";
+import type { Ledger, LiveImage } from "./ledger.ts";
+
+/** One transaction. */
+export interface Batch {
+  /** Published frames, pinned by the caller until the end; at most one a block. */
+  readonly frames: Int32Array;
+  readonly count: number;
+  readonly operations: readonly { kind: OperationKind; image: LiveImage; offset: number; length: number }[];
+}
+
+export interface JournalContext {
+  readonly io: Io;
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly slab: Slab;
+  readonly frames: FrameTable;
+  readonly ledger: Ledger;
+  /** An instant that orders this moment among writes. */
+  tick(): Instant;
+  /** The image whose frames bear `slot`. */
+  imageOf(slot: InodeSlot): LiveImage;
+  /** What is true of the image now. */
+  facts(image: LiveImage): Facts;
+  /** Every commit up to `sequence` is on stable media. */
+  acknowledged(sequence: number): void;
+}

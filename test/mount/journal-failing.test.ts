@@ -1,0 +1,75 @@
+/** Faults 16 and 17: the journal's device fails. No promise is given on it again, and none that was given is broken. */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { readState } from "../keeper/stubbed.ts";
+import { hypegear, mountHypegear } from "../support/daemon.ts";
+import { unmountLazily } from "../support/mounts.ts";
+import { need } from "../support/need.ts";
+import { run, succeed } from "../support/run.ts";
+import { testScope } from "../support/scope.ts";
+import { scratchDirectory } from "../support/scratch.ts";
+import { removeSlab } from "../support/slabs.ts";
+import { waitFor } from "../support/wait.ts";
+import { FAULTY_NEEDS, FaultyImage } from "./faulty.ts";
+
+const BYTES = 4 << 20;
+
+/** Writes `fill` at block `block` of `path` and flushes it. */
+async function flushed(path: string, block: number, fill: number): Promise<void> {
+  const file = await open(path, "r+");
+  await file.write(Buffer.alloc(4096, fill), 0, 4096, block * 4096);
+  await file.sync();
+  await file.close();
+}
+
+test("a failed journal is given up for good: flushes go home, and no recovery looks into it", async (context) => {
+  need(context, ...FAULTY_NEEDS, "losetup");
+  const disk = await FaultyImage.make(join(scratchDirectory("journal"), "disk"), 32 << 20);
+  const device = (await succeed("losetup", ["--find", "--show", disk.path])).trim();
+  testScope(() => run("losetup", ["--detach", device]));
+  const backing = scratchDirectory("backing");
+  const home = join(backing, "a.img");
+  writeFileSync(home, Buffer.alloc(BYTES, 0x6f));
+  const daemon = await mountHypegear({ backing, args: ["--journal", device, "--device", "hdd"] });
+  const image = join(daemon.mountpoint, "a.img");
+  await flushed(image, 1, 0x31);
+  await flushed(image, 700, 0x31);
+  expect(daemon.stats()).toMatchObject({ journal: { state: "ok" }, flushes: { requests: 2 } });
+
+  disk.fail();
+  await flushed(image, 2, 0x32);
+  await flushed(image, 1, 0x32);
+  expect(daemon.stats().journal.state).toBe("failed");
+  expect(daemon.log).toMatch(
+    /journal \/dev\/loop\d+: failed \(EIO\) and is given up: from now on each flush takes its image home/,
+  );
+  expect((await daemon.cli("stats")).stdout).toMatch(/journal {3}FAILED, and given up: flushes take their image home/);
+  const expected = Buffer.alloc(BYTES, 0x6f);
+  for (const [block, fill] of [
+    [1, 0x32],
+    [2, 0x32],
+    [700, 0x31],
+  ] as const)
+    expected.fill(fill, block * 4096, (block + 1) * 4096);
+  expect(readFileSync(home).equals(expected)).toBe(true);
+
+  await waitFor("the journal to be declared void", () => existsSync(join(backing, ".hypegear/void")));
+  await daemon.kill("engine");
+  await flushed(image, 3, 0x33);
+  expected.fill(0x33, 3 * 4096, 4 * 4096);
+  expect(readFileSync(home).equals(expected)).toBe(true);
+
+  await daemon.kill("both");
+  await unmountLazily(daemon.mountpoint);
+  await removeSlab(daemon.slab!);
+  writeFileSync(join(backing, ".hypegear/state.json"), JSON.stringify({ ...readState(backing), bootId: "before" }));
+  disk.heal();
+  expect(await hypegear(["recover", backing])).toMatchObject({
+    code: 0,
+    stdout: `${backing}: nothing to bring home\n`,
+  });
+  expect(readFileSync(home).equals(expected)).toBe(true);
+  expect(existsSync(join(backing, ".hypegear"))).toBe(false);
+});
