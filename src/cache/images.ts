@@ -47,7 +47,8 @@ export class Image {
     this.flushing = new FrameList(frames);
     this.homeSize = file.size;
     this.reach = this.homeSize;
-    this.sizeNow = table.flags(slot) & ImageFlag.size ? table.size(slot) : this.homeSize;
+    // Home is longer when an engine was killed as an operation that nobody asks for again had made it so.
+    this.sizeNow = table.flags(slot) & ImageFlag.size ? Math.max(table.size(slot), this.homeSize) : this.homeSize;
   }
 
   /** True while a change of shape is not on stable media. */

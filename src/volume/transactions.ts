@@ -75,9 +75,11 @@ export class Transactions {
     const flags = table.flags(slot);
     const hasTime = (flags & ImageFlag.mtime) !== 0;
     const { seconds, nanoseconds } = table.mtime(slot);
+    const size = image?.size ?? 0;
     return {
       path: this.context.path(slot),
-      size: (flags & ImageFlag.cut) !== 0 ? table.cut(slot) : (image?.size ?? 0),
+      // A cut that makes it longer may fail yet; one that makes it shorter says its size again if it does.
+      size: (flags & ImageFlag.cut) !== 0 ? Math.min(table.cut(slot), size) : size,
       mtimeSeconds: hasTime ? seconds : 0,
       mtimeNanoseconds: hasTime ? Math.floor(nanoseconds) : 0,
     };

@@ -164,14 +164,16 @@ export class SimFile {
     }
   }
 
-  /** The host loses power: any subset of what is dirty was written. */
-  cutPower(): void {
-    for (const sector of Array.from(this.dirty.keys())) if (this.world.random.chance(0.5)) this.persist(sector);
-    if (this.world.random.chance(0.5)) this.persistSize();
-    this.dirty.clear();
-    this.durable.zero(this.durableSize, this.durable.length);
-    this.now = this.durable.copy();
-    this.size = this.durableSize;
+  /** What is left of it when the host loses power now: any subset of what is dirty was written. */
+  remains(): { bytes: PagedBytes; size: number } {
+    const { random } = this.world;
+    const bytes = this.durable.copy();
+    const share = random.pick([0, 0.5]);
+    for (const sector of this.dirty.keys())
+      if (random.chance(share)) bytes.take(this.now, sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES);
+    const size = random.chance(share) ? this.size : this.durableSize;
+    bytes.zero(size, bytes.length);
+    return { bytes, size };
   }
 
   seek(offset: number, whence: number): number {

@@ -20,6 +20,8 @@ import { must, type World } from "./world.ts";
 
 /** Share of the answered flushes after which it is looked what a power cut would leave. */
 const LOOKS = 0.15;
+/** The same for answered changes in `ordered`. */
+const ORDERED_LOOKS = 0.03;
 /** A commit takes time, and so does what it waits for. */
 const SLACK_US = 1_500_000;
 
@@ -102,6 +104,7 @@ export class Promises {
   /** A change was answered. */
   answered(): void {
     this.answeredAtUs.push(this.world.nowUs());
+    if (this.base !== undefined && this.world.random.chance(ORDERED_LOOKS)) this.lookAhead();
   }
 
   promised(): FlushPromise {
@@ -109,8 +112,8 @@ export class Promises {
     const isSync = this.mode === "sync" && !this.changing;
     return {
       holds: () => isSync && changes === this.changes, // one that is sent again after a change is as the new mode has it
-      kept: (image) => {
-        if (this.world.random.chance(LOOKS)) this.lookAhead(image);
+      kept: () => {
+        if (this.world.random.chance(LOOKS)) this.lookAhead();
       },
     };
   }
@@ -147,38 +150,38 @@ export class Promises {
     return writeError + flushError + shapeError > 0 || this.plan.freeBlocks !== Number.POSITIVE_INFINITY;
   }
 
-  /** What a power cut now would leave at the least: nothing but what is on stable media. */
-  private lookAhead({ slot, vow }: SimImage): void {
-    const files = this.copies();
-    this.journal?.recover(files, this.journal.file.durable.copy());
-    const { bytes, size } = files.get(slot)!;
-    vow.check(bytes, size, () => `a flush of image ${slot} was answered; after a power cut now`);
+  /** What a power cut now may leave. */
+  private remains(): { files: Map<InodeSlot, Recovered>; ring: PagedBytes } {
+    const files = new Map(Array.from(this.home.files, ([slot, file]) => [slot, file.remains()]));
+    return { files, ring: this.journal?.file.remains().bytes ?? new PagedBytes(0) };
   }
 
-  private copies(): Map<InodeSlot, Recovered> {
-    const files = new Map<InodeSlot, Recovered>();
-    for (const [slot, { durable, durableSize }] of this.home.files)
-      files.set(slot, { bytes: durable.copy(), size: durableSize });
-    return files;
+  /** The power is not gone, but if it were. */
+  private lookAhead(): void {
+    const { files, ring } = this.remains();
+    const instant = this.instantOf(ring);
+    this.journal?.recover(files, ring);
+    this.check(files, instant, "if the power were cut now");
   }
 
   /** The power goes. Recovery, cut short once or twice perhaps, must bring back what was promised. */
   cutPower(): void {
     const { random } = this.world;
-    for (const file of this.home.files.values()) file.cutPower();
-    this.journal?.file.cutPower();
-    const files = this.copies();
-    const journal = this.journal?.file.durable ?? new PagedBytes(0);
-    const instant = this.instantOf(journal);
-    if (this.corruption !== undefined && !this.corruption.strike(journal, files)) return;
-    for (let tries = random.below(3); tries > 0; tries--) this.recoverInPart(files, journal);
-    this.journal?.recover(files, journal);
-    if (random.chance(0.3)) this.journal?.recover(files, journal);
+    const { files, ring } = this.remains();
+    const instant = this.instantOf(ring);
+    if (this.corruption !== undefined && !this.corruption.strike(ring, files)) return;
+    for (let tries = random.below(3); tries > 0; tries--) this.recoverInPart(files, ring);
+    this.journal?.recover(files, ring);
+    if (random.chance(0.3)) this.journal?.recover(files, ring);
+    this.check(files, instant, "after the power cut");
+  }
+
+  private check(files: ReadonlyMap<InodeSlot, Recovered>, instant: Snapshot | undefined, when: string): void {
     for (const { slot, vow } of this.images()) {
       const { bytes, size } = files.get(slot)!;
-      vow.check(bytes, size, () => `after the power cut, image ${slot}`);
+      vow.check(bytes, size, () => `${when}, image ${slot}`);
     }
-    if (instant !== undefined) this.checkInstant(instant, files);
+    if (instant !== undefined) this.checkInstant(instant, files, when);
   }
 
   private recoverInPart(files: Map<InodeSlot, Recovered>, journal: PagedBytes): void {
@@ -205,13 +208,17 @@ export class Promises {
     return last;
   }
 
-  private checkInstant({ atUs, answers, views }: Snapshot, files: ReadonlyMap<InodeSlot, Recovered>): void {
+  private checkInstant(
+    { atUs, answers, views }: Snapshot,
+    files: ReadonlyMap<InodeSlot, Recovered>,
+    when: string,
+  ): void {
     this.world.note(() => `recovery comes to the instant ${(atUs / 1e3).toFixed(3)} ms`);
     for (const { slot } of this.images()) {
       const view = views.get(slot);
       if (view === undefined) continue; // made later: its beginning was never told to the journal
       const { bytes, size } = files.get(slot)!;
-      const what = (): string => `after the power cut, image ${slot}, at the instant of the last transaction`;
+      const what = (): string => `${when}, image ${slot}, at the instant of the last transaction`;
       must(
         possibleSizes(view).has(size),
         () => `${what()}: size ${size}, not ${[...possibleSizes(view)].join(" or ")}`,

@@ -257,7 +257,7 @@ export interface FlushPromise {
   /** True if the flush promises what the image was when it was asked for. */
   holds(): boolean;
   /** It was answered with success, and so it does. */
-  kept(image: SimImage): void;
+  kept(): void;
 }
 
 export class Flush extends Request {
@@ -288,7 +288,7 @@ export class Flush extends Request {
       return;
     }
     vow.keep(oracle, this.view, this.issuedAt);
-    this.promise.kept(this.image);
+    this.promise.kept();
   }
 
   override again(): void {}

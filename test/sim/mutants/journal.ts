@@ -201,8 +201,8 @@ export const JOURNAL: readonly Mutant[] = [
   {
     bug: "a cut of an image's size does not show in what a commit says of it",
     file: "src/volume/transactions.ts",
-    find: "size: (flags & ImageFlag.cut) !== 0 ? table.cut(slot) : (image?.size ?? 0),",
-    replace: "size: image?.size ?? 0,",
+    find: "size: (flags & ImageFlag.cut) !== 0 ? Math.min(table.cut(slot), size) : size,",
+    replace: "size,",
     seeds: 2000,
   },
   {
