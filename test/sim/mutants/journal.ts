@@ -132,7 +132,8 @@ export const JOURNAL: readonly Mutant[] = [
     bug: "a new engine erases behind a tail that was still moving",
     file: "src/journal/journal.ts",
     find: "const written = yield* this.superblocks.writeBoth(this.durable); if (written < 0) return written; // A commit lies where the one before it ends, or, if it did not fit there, at the ring's beginning. for (const position of tail <= head && tail > 0 ? [head, 0] : [head]) { const erased = yield* this.superblocks.erase(ringOffset(position)); if (erased < 0) return erased; } return yield* result((done) => this.context.io.fsync(this.fd, true, done));",
-    replace: "for (const position of tail <= head && tail > 0 ? [head, 0] : [head]) { const erased = yield* this.superblocks.erase(ringOffset(position)); if (erased < 0) return erased; } return yield* this.superblocks.writeBoth(this.durable);",
+    replace:
+      "for (const position of tail <= head && tail > 0 ? [head, 0] : [head]) { const erased = yield* this.superblocks.erase(ringOffset(position)); if (erased < 0) return erased; } return yield* this.superblocks.writeBoth(this.durable);",
     seeds: 2000,
   },
   {
