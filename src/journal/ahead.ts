@@ -22,6 +22,7 @@ export class Ahead {
   private readonly io: Io;
   private readonly fd: number;
   private readonly ring: Ring;
+  private readonly failed: (result: number) => void;
   private readonly zeros = Mapping.anonymous(PIECE * BLOCK_BYTES);
   private readonly iov = new IoVector(1);
   /** Every ring block below was written. */
@@ -30,8 +31,12 @@ export class Ahead {
   private end = 0;
   private waiter: (() => void) | undefined;
 
-  /** `written`: how many ring blocks from the first were written, for certain or nearly so. */
-  constructor(io: Io, fd: number, ring: Ring, written: number) {
+  /**
+   * `written`: how many ring blocks from the first were written, for certain or nearly so. `failed` is told of an error: what the
+   * device could not make durable then may be a commit's, and that one's own flush succeed afterwards.
+   */
+  constructor(io: Io, fd: number, ring: Ring, written: number, failed: (result: number) => void) {
+    this.failed = failed;
     this.io = io;
     this.fd = fd;
     this.ring = ring;
@@ -56,7 +61,7 @@ export class Ahead {
     const bytes = (this.end - written) * BLOCK_BYTES;
     this.iov.set(0, this.zeros.address, bytes);
     this.io.writeDurably(this.fd, this.iov.address, 1, ringOffset(written), (result) => {
-      // If it failed, or was short, commits find out for themselves what is the matter.
+      if (result < 0) this.failed(result);
       this.written = result === bytes ? this.end : ring.blocks;
       this.end = 0;
       const { waiter } = this;

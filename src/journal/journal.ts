@@ -93,7 +93,9 @@ export class Journal {
     this.broken = broken;
     this.superblocks = new Superblocks(context.io, context.clock, fd, { ...superblock, epoch: epoch + 1 });
     this.ring = new Ring(superblock.blocks, superblock.tailPosition, position);
-    this.ahead = new Ahead(context.io, fd, this.ring, written);
+    this.ahead = new Ahead(context.io, fd, this.ring, written, (result) => {
+      this.broken ||= result;
+    });
     this.next = sequence;
     this.durable = sequence;
     this.builder = new DescriptorBuilder(Buffer.from(this.memory.view(0, DESCRIPTOR_BYTES_MAX)));

@@ -60,7 +60,34 @@ const HEALTHY: Faults = { writeError: 0, flushError: 0, readError: 0, shapeError
 
 export function planOf(random: Random): Plan {
   const plan = ordinaryPlan(random);
-  return random.chance(0.1) ? distressed(plan, random) : plan;
+  const kind = random.below(10);
+  if (kind === 0) return distressed(plan, random);
+  if (kind === 1) return churning(plan);
+  return kind === 2 ? riddled(plan, random) : plan;
+}
+
+/** Goes round the journal's ring. */
+function churning(plan: Plan): Plan {
+  return {
+    ...plan,
+    requests: 100,
+    capacity: 96 * BLOCK_BYTES,
+    weights: { ...plan.weights, write: 8, flush: 1 },
+    longestWrite: 96 * BLOCK_BYTES,
+    hotBlocks: 96,
+    ringBlocks: plan.ringBlocks === 0 ? 0 : ORDERED_RING_BLOCKS,
+  };
+}
+
+/** Pieces of few blocks, and holes in them. */
+function riddled(plan: Plan, random: Random): Plan {
+  return {
+    ...plan,
+    weights: { ...plan.weights, write: 2, flush: 1, truncate: random.pick([0, 0.5]), punch: 0.5, zero: 0.5 },
+    grain: [0, 2, 2],
+    longestWrite: 600,
+    hotBlocks: random.between(1, 3),
+  };
 }
 
 /** Few blocks, written again and again, on a slow device that loses what a flush was for. */
@@ -129,6 +156,9 @@ function weightsOf(random: Random, often: () => number): Record<Kind, number> {
 /** The smallest ring in which `ordered` admits writes: one sixth uncommitted and the largest write, twice, and what bounds those. */
 const ORDERED_RING_BLOCKS = 960;
 
+/** One sixth of it is more than one commit holds. */
+const TRANSACTION_OF_MANY = 5000;
+
 /** A small ring is gone round often, and is full at times. */
 function journalOf(
   random: Random,
@@ -138,7 +168,12 @@ function journalOf(
   const mode = random.pick(["sync", "sync", "ordered", "ordered", "volatile"] as const);
   const smallest =
     mode === "ordered" || isSwitched ? ORDERED_RING_BLOCKS : 200 + 2 * Math.ceil(longestWrite / BLOCK_BYTES + 1);
-  const ringBlocks = random.chance(0.15) ? 0 : smallest + random.magnitude(1500);
+  const fits = smallest + random.magnitude(1500);
+  const ringBlocks = random.chance(0.15)
+    ? 0
+    : longestWrite === 2 ** 20 && random.chance(0.5)
+      ? TRANSACTION_OF_MANY
+      : fits;
   return {
     ringBlocks,
     mode: ringBlocks === 0 && mode === "ordered" ? "sync" : mode,
