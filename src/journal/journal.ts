@@ -93,8 +93,8 @@ export class Journal {
     this.broken = broken;
     this.superblocks = new Superblocks(context.io, context.clock, fd, { ...superblock, epoch: epoch + 1 });
     this.ring = new Ring(superblock.blocks, superblock.tailPosition, position);
-    this.ahead = new Ahead(context.io, fd, this.ring, written, (result) => {
-      this.broken ||= result;
+    this.ahead = new Ahead(context.io, fd, this.ring, written, (outcome) => {
+      this.broken ||= outcome;
     });
     this.next = sequence;
     this.durable = sequence;

@@ -6,8 +6,8 @@ export const WRITEBACK: readonly Mutant[] = [
     bug: "a flush is answered without a device flush",
     file: "src/writeback/image-home.ts",
     find: "if (dataOnly && !this.image.unflushed && this.image.homeSize >= this.image.size)",
-    replace: "if (true)",
-    seeds: 30,
+    replace: "if (dataOnly)",
+    seeds: 200,
   },
   {
     bug: "a flush is answered before the device flush has ended",
