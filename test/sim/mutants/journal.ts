@@ -21,7 +21,7 @@ export const JOURNAL: readonly Mutant[] = [
     file: "src/journal/ledger.ts",
     find: "if (entry.acts || entry.blocks[i].some(isNeeded))",
     replace: "if (entry.blocks[i].some(isNeeded))",
-    seeds: 1500,
+    seeds: 3000,
   },
   {
     bug: "records that home has outrun are not voided",
@@ -56,7 +56,7 @@ export const JOURNAL: readonly Mutant[] = [
     file: "src/journal/replay.ts",
     find: "this.judge(found);",
     replace: "this.judge(found); this.empty(found);",
-    seeds: 200,
+    seeds: 1000,
   },
   {
     bug: "recovery makes no image longer",
@@ -119,14 +119,14 @@ export const JOURNAL: readonly Mutant[] = [
     file: "src/volume/durability.ts",
     find: "this.isBetween = true; this.commitAll((result) => {",
     replace: "done(0); done = () => undefined; this.isBetween = true; this.commitAll((result) => {",
-    seeds: 1000,
+    seeds: 4000,
   },
   {
     bug: "a frame that was outrun at home leaves no trace",
     file: "src/journal/ledger.ts",
     find: "if (this.records.has(block)) (isCovered ? this.covered : this.written).set(block, version);",
     replace: "",
-    seeds: 2000,
+    seeds: 3000,
   },
   {
     bug: "a revoke of a tail leaves a cut behind that voids what comes later",

@@ -49,7 +49,7 @@ export const VOLUME: readonly Mutant[] = [
     file: "src/volume/reshape.ts",
     find: "if (from.dirty.count + to.blocks > 0)",
     replace: "if (false)",
-    seeds: 1500,
+    seeds: 4000,
   },
   {
     bug: "a change of shape needs no device flush",
@@ -63,7 +63,7 @@ export const VOLUME: readonly Mutant[] = [
     file: "src/volume/reader.ts",
     find: "frames[i] = frame; if (frame !== NONE) this.cache.pin(frame);",
     replace: "frames[i] = NONE;",
-    seeds: 800,
+    seeds: 2500,
   },
   {
     bug: "a read past home's end gives what the buffer held before",
@@ -84,7 +84,7 @@ export const VOLUME: readonly Mutant[] = [
     file: "src/volume/reader.ts",
     find: "if (result > 0 && done + result < BLOCK_BYTES)",
     replace: "if (false)",
-    seeds: 1500,
+    seeds: 3000,
   },
   {
     bug: "a read lays only the newest frame over home",
@@ -119,7 +119,7 @@ export const VOLUME: readonly Mutant[] = [
     file: "src/volume/restore.ts",
     find: "state === FrameState.free || state === FrameState.doomed",
     replace: "state === FrameState.free || state >= FrameState.written",
-    seeds: 1500,
+    seeds: 3000,
   },
   {
     bug: "data of an unlinked image stays in the cache",

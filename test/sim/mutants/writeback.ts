@@ -7,7 +7,7 @@ export const WRITEBACK: readonly Mutant[] = [
     file: "src/writeback/image-home.ts",
     find: "if (dataOnly && !this.image.unflushed && this.image.homeSize >= this.image.size)",
     replace: "if (dataOnly)",
-    seeds: 200,
+    seeds: 300,
   },
   {
     bug: "a flush is answered before the device flush has ended",
@@ -113,6 +113,6 @@ export const WRITEBACK: readonly Mutant[] = [
     file: "src/writeback/writer.ts",
     find: "if (home.isBackingOff || image.gated) return;",
     replace: "if (home.isBackingOff) return;",
-    seeds: 800,
+    seeds: 2500,
   },
 ];
