@@ -30,6 +30,8 @@ export class LiveImage {
   readonly records = new Map<number, number>();
   /** Blocks of `records` whose bytes on stable media at home are newer. */
   readonly stale = new Set<number>();
+  /** What became durable at home while a transaction with blocks of this image was being written: the newest version of each block. */
+  private late: Map<number, Version> | undefined;
   /** The same, but home's bytes are not yet on stable media: its next device flush makes them so. */
   private unsettled = new Set<number>();
   /** Blocks with a frame that is newer than the record, of which home may have the rest newer too, and since when that is so. */
@@ -90,7 +92,8 @@ export class LiveImage {
 
   /** Home was given bytes of `block` that a newer frame has replaced; `isCovered` by the device flush that is under way. */
   outrun(block: number, version: Version, isCovered: boolean): void {
-    if (this.records.has(block)) (isCovered ? this.covered : this.written).set(block, version);
+    if (this.records.has(block) || this.late !== undefined)
+      (isCovered ? this.covered : this.written).set(block, version);
   }
 
   /** A device flush begins. */
@@ -116,8 +119,24 @@ export class LiveImage {
     if (this.mixed.get(block)! <= instant) this.mixed.delete(block);
     this.stale.delete(block);
     this.unsettled.delete(block);
-    this.written.delete(block);
-    this.covered.delete(block);
+    for (const versions of [this.written, this.covered])
+      if (versions.get(block) !== undefined && versions.get(block)!.stamp <= instant) versions.delete(block);
+  }
+
+  /** A transaction with blocks of this image begins. */
+  commitBegins(): void {
+    this.late = new Map();
+  }
+
+  /** It has ended. */
+  commitEnds(): void {
+    this.late = undefined;
+  }
+
+  /** It has a record of `block` on stable media, and home may have newer bytes there by now. */
+  catchUpLate(block: number): void {
+    const version = this.late?.get(block);
+    if (version !== undefined) this.homed(block, version);
   }
 
   /** The file goes, and nobody needs its bytes. */
@@ -127,6 +146,7 @@ export class LiveImage {
 
   /** The bytes of `version` are on stable media at home: `block` was theirs. */
   homed(block: number, version: Version): void {
+    this.late?.set(block, version);
     const sequence = this.records.get(block);
     if (sequence === undefined) return;
     const relation = this.compare(version, Math.abs(sequence));
@@ -254,6 +274,9 @@ export class Ledger {
       }
     });
     this.entries.push({ sequence, end, checksum, images, blocks, shapes: acts, acts, instant, isLast });
+    images.forEach((image, i) => {
+      for (const block of blocks[i]!) image.catchUpLate(block);
+    });
   }
 
   /** A commit that voids earlier records in the range is on stable media. */

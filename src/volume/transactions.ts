@@ -101,9 +101,11 @@ export class Transactions {
     this.shortest = new Map(images.map((image) => [this.live(image.slot), image.size]));
     const sizes = new Map(this.shortest);
     this.isUnderway = true;
+    for (const live of lives.values()) live.commitBegins();
     const batch: Batch = { frames: this.frames, count, operations };
     journal.commit(batch, (result) => {
       this.isUnderway = false;
+      for (const live of lives.values()) live.commitEnds();
       const changes = this.changes.splice(0);
       for (let i = 0; i < count; i++) {
         const frame = this.frames[i] as FrameNo;

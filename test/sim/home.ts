@@ -53,7 +53,9 @@ export class SimFile {
     if (!this.takeRoom(offset, bytes.length, 2)) return -E.ENOSPC;
     this.now.set(bytes, offset);
     this.touch(offset, offset + bytes.length, change);
-    if (offset + bytes.length > this.size) this.resize(offset + bytes.length, change);
+    const end = offset + bytes.length;
+    if (end > this.size) this.resize(end, change);
+    else if (end > this.durableSize) this.sizeChanges.push(change); // one beside it has made the file longer, and may end later
     return 0;
   }
 
