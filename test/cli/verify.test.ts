@@ -79,7 +79,7 @@ const MUTANTS: readonly Mutant[] = [
   },
   {
     what: "answers a flush before anything is home or in the journal",
-    file: "volume/durability.js",
+    file: "volume/committing.js",
     from: "if (this.flushesAtOnce)",
     to: "if (true)",
     found: /BROKEN +sync: a flush returns when everything written before it is home or in the journal/,

@@ -124,7 +124,7 @@ export const JOURNAL: readonly Mutant[] = [
   {
     bug: "a frame that was outrun at home leaves no trace",
     file: "src/journal/ledger.ts",
-    find: "if (this.records.has(block)) (isCovered ? this.covered : this.written).set(block, version);",
+    find: "if (this.records.has(block) || this.late !== undefined) (isCovered ? this.covered : this.written).set(block, version);",
     replace: "",
     seeds: 3000,
   },
