@@ -58,6 +58,7 @@ export class Drain {
   }
 
   private isDurable(image: Image): boolean {
-    return this.context.isSettled(image) && !image.unflushed;
+    const { isSettled, writer } = this.context;
+    return isSettled(image) && !image.unflushed && !writer.home(image).flushActive; // under way, it may fail yet
   }
 }

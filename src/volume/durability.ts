@@ -43,6 +43,11 @@ export class Durability extends Committing {
     };
   }
 
+  /** Nothing comes home that the journal was not told of: home is never newer than it. */
+  get isTold(): boolean {
+    return this.mode === "ordered" && !this.isBetween && !this.isBroken;
+  }
+
   /** Copies within home would be in no transaction. */
   get refusesCopies(): boolean {
     return this.context.cache.commits.holdsBack;

@@ -142,7 +142,9 @@ export class Journaling {
       const slot = this.transactions.slotOf(live);
       for (const block of Array.from(live.records.keys())) {
         const frame = slot === undefined ? NONE : this.context.cache.find(slot, asBlock(block));
-        if (frame === NONE) live.homeIsNewer(block);
+        if (this.durability.isTold) {
+          if (frame === NONE) live.settle(block);
+        } else if (frame === NONE) live.homeIsNewer(block);
         else if (!this.isCommitted(frame)) live.mix(block, asInstant(0));
       }
       if (slot === undefined) live.homeIsDurable(); // a file that is closed was flushed

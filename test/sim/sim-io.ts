@@ -71,7 +71,13 @@ export class SimIo implements Io {
     const fails = this.world.random.chance(this.faults.flushError);
     this.write("durable write", fd, iovAddress, iovCount, offset, (result) => {
       if (fails) file.loseSome();
-      else if (result > 0) file.flushWithin(offset, offset + result);
+      else if (result > 0) {
+        // A flush of the file that failed meanwhile has not taken what went past the device's cache.
+        this.eachByteRange(iovAddress, iovCount, 0, result, (bytes, at) => {
+          file.put(offset + at, bytes, { ended: true, isShape: false });
+        });
+        file.flushWithin(offset, offset + result);
+      }
       done(fails ? -E.EIO : result);
     });
   }
