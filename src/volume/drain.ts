@@ -58,7 +58,8 @@ export class Drain {
   }
 
   private isDurable(image: Image): boolean {
-    const { isSettled, writer } = this.context;
-    return isSettled(image) && !image.unflushed && !writer.home(image).flushActive; // under way, it may fail yet
+    const { context } = this;
+    if (context.writer.home(image).flushActive) return false; // it may fail yet
+    return context.isSettled(image) && !image.unflushed;
   }
 }
