@@ -149,9 +149,19 @@ class Replay {
     return open;
   }
 
-  private isChanged({ facts, isReshaped }: PlannedImage, { modifiedMs }: ReplayFile): boolean {
+  /**
+   * ext4 cuts a file back to its size when it comes up, and sets its mtime to that moment, if the power went while its size was
+   * being changed: by us (`isReshaped`), or by a home write past its end, and then it is shorter than its last commit says.
+   */
+  private isChanged({ facts, isReshaped }: PlannedImage, { modifiedMs, size }: ReplayFile): boolean {
     if (modifiedMs <= this.aliveMs || isReshaped) return false;
-    return Math.abs(modifiedMs - facts.mtimeSeconds * 1000 - facts.mtimeNanoseconds / 1e6) >= 1; // set by its user
+    if (Math.abs(modifiedMs - facts.mtimeSeconds * 1000 - facts.mtimeNanoseconds / 1e6) < 1) return false; // set by its user
+    if (size >= facts.size) return true;
+    const when = new Date(modifiedMs).toISOString();
+    this.notices.push(
+      `${facts.path} was being made longer when the host went down, and has its filesystem's mtime, ${when}`,
+    );
+    return false;
   }
 
   private decide(problems: string[], open: Map<PlannedImage, ReplayFile>): void {
