@@ -50,7 +50,7 @@ export function openJournal({ config, inodes, memory, timers, log }: JournalOpti
   const file = new PositionedFile(EngineFd.journal);
   const { state, superblock } = readSuperblocks(file);
   if (superblock === undefined)
-    throw new Failure(`${shown}: the journal cannot be read (${state}); ${TODO}`, ExitCode.refused);
+    throw new Failure(`${shown}: the journal cannot be read (${state}); ${REMEDY}`, ExitCode.refused);
   if (isVoid(superblock.id)) return undefined;
   const known = new Known(memory, superblock);
   const found = carriedOn(config, superblock, scan(file, superblock, known.acknowledged), log);
@@ -104,13 +104,13 @@ function declareVoid(id: string): number {
   }
 }
 
-const TODO = "the slab has all writes: mount with --force to go on without what the journal has";
+const REMEDY = "the slab has all writes: mount with --force to go on without what the journal has";
 
 /** The journal from where `found` says that its log ends; damaged, it begins anew if the user forces it. */
 function carriedOn({ journal, force, adopted }: EngineConfig, superblock: Superblock, found: Scan, log: Log): Scan {
   if (found.verdict === "end" || found.verdict === "torn") return found;
   const what = `${journal!.shown}: the journal is ${found.verdict === "rot" ? "damaged" : "unreadable"} at commit ${found.sequence}`;
-  if (!adopted || !force) throw new Failure(`${what}; ${TODO}`, ExitCode.refused);
+  if (!adopted || !force) throw new Failure(`${what}; ${REMEDY}`, ExitCode.refused);
   log.warn(`${what}; it begins anew, the slab has all writes (--force)`);
   const sequence = found.sequence + SEQUENCES_SKIPPED;
   Object.assign(superblock, { tailPosition: 0, tailSequence: sequence, tailPrevious: 0, durable: sequence });
