@@ -1,12 +1,13 @@
 /**
  * Which frames the journal has. A frame is uncommitted, underway, or committed (`commit` in `frames.ts`); one that takes another's
- * place begins uncommitted. Each image keeps its uncommitted frames at hand, so that a flush need not look at all that is dirty.
+ * place begins uncommitted. Each image keeps its uncommitted frames at hand, so that a flush need not look at all that is dirty,
+ * until they would be more than that.
  */
 import type { FrameNo, InodeSlot } from "../base/units.ts";
 import { FrameState, type FrameTable, HOMED, NONE, UNDERWAY } from "./frames.ts";
 import type { Image } from "./images.ts";
 
-/** Entries of an image's queue that are not worth sorting out. */
+/** Entries of an image's queue that are always worth keeping. */
 const QUEUE_SLACK = 256;
 
 /** What this asks of the write cache. */
@@ -49,9 +50,10 @@ export class Commits {
   }
 
   private remember(image: Image, frame: FrameNo): void {
-    const { uncommitted, slot } = image;
+    const { uncommitted } = image;
+    if (uncommitted.isOverfull) return;
     uncommitted.push(frame);
-    if (uncommitted.count > 2 * image.blocks + QUEUE_SLACK) uncommitted.filter((kept) => this.is(slot, kept));
+    if (uncommitted.count > 2 * image.blocks + QUEUE_SLACK) uncommitted.overflow();
   }
 
   /** True if `frame` is the newest of a block of the image at `slot`, and uncommitted. */
@@ -73,6 +75,7 @@ export class Commits {
   forEach(image: Image, each: (frame: FrameNo) => void): void {
     const queue = image.uncommitted;
     for (let i = 0; i < queue.count; i++) if (this.is(image.slot, queue.at(i))) each(queue.at(i));
+    if (queue.isOverfull) forEachFrame(image, (frame) => this.is(image.slot, frame) && each(frame));
   }
 
   /** Puts the uncommitted frames of `image` into `out` from `at` on, pinned and underway; the place behind the last. */
@@ -101,13 +104,11 @@ export class Commits {
 
   /** Blocks that were committed as about to go are staying: the journal has nothing of them. */
   stay(image: Image): void {
-    for (const list of [image.dirty, image.written, image.flushing]) {
-      for (let frame = list.head; frame !== NONE; frame = list.after(frame)) {
-        if (this.frames.commit(frame) !== HOMED) continue;
-        this.frames.setCommit(frame, 0);
-        if (this.frames.state(frame) !== FrameState.doomed) this.add(image, frame);
-      }
-    }
+    forEachFrame(image, (frame) => {
+      if (this.frames.commit(frame) !== HOMED) return;
+      this.frames.setCommit(frame, 0);
+      if (this.frames.state(frame) !== FrameState.doomed) this.add(image, frame);
+    });
   }
 
   /** `frame` is durable at home. */
@@ -115,4 +116,9 @@ export class Commits {
     this.onHomed(image, frame); // a commit that is underway is not on stable media: home is newer than an earlier one's record
     if (this.frames.commit(frame) === UNDERWAY) this.frames.setCommit(frame, HOMED);
   }
+}
+
+function forEachFrame({ dirty, written, flushing }: Image, each: (frame: FrameNo) => void): void {
+  for (const list of [dirty, written, flushing])
+    for (let frame = list.head; frame !== NONE; frame = list.after(frame)) each(frame);
 }

@@ -23,7 +23,7 @@ export class Image {
   /** Changes of its size, holes, name and attributes, and copies within it: how many, and how many a device flush has covered. */
   shapeChanges = 1;
   shapeDurable = 0;
-  /** Frames that the journal may not have yet: among them all of which it has nothing, each perhaps more than once. */
+  /** Frames that the journal may not have yet: among them all of which it has nothing, each perhaps more than once. Overfull: any may be one. */
   readonly uncommitted = new FrameQueue();
   /** Bytes of the backing file; at most `size`. */
   homeSize: number;
@@ -49,6 +49,11 @@ export class Image {
     this.reach = this.homeSize;
     // Home is longer when an engine was killed as an operation that nobody asks for again had made it so.
     this.sizeNow = table.flags(slot) & ImageFlag.size ? Math.max(table.size(slot), this.homeSize) : this.homeSize;
+  }
+
+  /** Most frames that `uncommitted` can come to. */
+  get uncommittedMost(): number {
+    return this.uncommitted.isOverfull ? this.blocks : this.uncommitted.count;
   }
 
   /** True while a change of shape is not on stable media. */

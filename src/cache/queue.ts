@@ -5,6 +5,7 @@ const FIRST_CAPACITY = 16;
 
 export class FrameQueue {
   count = 0;
+  isOverfull = false;
   private frames = new Int32Array(FIRST_CAPACITY);
 
   push(frame: FrameNo): void {
@@ -22,16 +23,13 @@ export class FrameQueue {
 
   clear(): void {
     this.count = 0;
+    this.isOverfull = false;
     if (this.frames.length > 1024 * FIRST_CAPACITY) this.frames = new Int32Array(FIRST_CAPACITY);
   }
 
-  /** Keeps only the frames that `keeps` says to keep. */
-  filter(keeps: (frame: FrameNo) => boolean): void {
-    let kept = 0;
-    for (let i = 0; i < this.count; i++) {
-      const frame = this.frames[i] as FrameNo;
-      if (keeps(frame)) this.frames[kept++] = frame;
-    }
-    this.count = kept;
+  /** Lets go of all frames: there are so many that whoever wants them finds them elsewhere. Until `clear`. */
+  overflow(): void {
+    this.clear();
+    this.isOverfull = true;
   }
 }

@@ -196,6 +196,8 @@ interface Entry {
 export class Ledger {
   private readonly images = new Map<string, LiveImage>();
   private readonly entries: Entry[] = [];
+  /** Those that change the shape of home files. */
+  private shaping = 0;
 
   /** The image that bears `identity`. */
   image(identity: Identity): LiveImage {
@@ -274,6 +276,7 @@ export class Ledger {
       }
     });
     this.entries.push({ sequence, end, checksum, images, blocks, shapes: acts, acts, instant, isLast });
+    if (acts) this.shaping++;
     images.forEach((image, i) => {
       for (const block of blocks[i]!) image.catchUpLate(block);
     });
@@ -313,7 +316,7 @@ export class Ledger {
 
   /** A live commit changes the shape of a home file: what comes to that file after it must be in the journal too. */
   get hasActions(): boolean {
-    return this.entries.some(({ shapes }) => shapes);
+    return this.shaping > 0;
   }
 
   /** Images that live commits name. */
@@ -365,6 +368,7 @@ export class Ledger {
   drop(sequence: number): void {
     while (this.entries.length > 0 && this.entries[0]!.sequence <= sequence) {
       const entry = this.entries.shift()!;
+      if (entry.shapes) this.shaping--;
       entry.images.forEach((image, i) => {
         for (const block of entry.blocks[i]!)
           if (Math.abs(image.records.get(block) ?? 0) === entry.sequence) this.void(image, block);

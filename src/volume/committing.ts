@@ -305,12 +305,12 @@ export class Committing {
     for (const image of images) {
       const waitsForData = flushes.some((flush) => flush.image === image && !flush.isHome);
       const goesHome = waitsForData && (router.route(image, images.size === 1) === "home" || image.shapeUnflushed);
-      if (goesHome || !journal.hasRoom(frames + (waitsForData ? image.uncommitted.count : 0))) {
+      if (goesHome || !journal.hasRoom(frames + (waitsForData ? image.uncommittedMost : 0))) {
         if (!goesHome) checkpoint.makeRoom();
         continue;
       }
       toJournal.add(image);
-      frames += waitsForData ? image.uncommitted.count : 0;
+      frames += waitsForData ? image.uncommittedMost : 0;
     }
     for (const { image, isHome, done } of flushes) {
       if (toJournal.has(image)) continue;
@@ -335,7 +335,7 @@ export class Committing {
     const flushed = [...new Set(flushes.map(({ image }) => image))].slice(0, MOST_TOGETHER);
     const revokes = flushed.flatMap((image) => transactions.revokes(transactions.live(image.slot)));
     const operations = [...revokes, ...declarations.map(({ operation }) => operation)];
-    const hasWork = operations.length > 0 || images.some((image) => image.uncommitted.count > 0);
+    const hasWork = operations.length > 0 || images.some((image) => image.uncommittedMost > 0);
     this.actsUnderway = declarations.some(({ operation }) => isAction(operation.kind));
     const end = (result: number): void => {
       this.actsUnderway = false;

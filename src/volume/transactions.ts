@@ -93,7 +93,7 @@ export class Transactions {
     done: (result: number) => void,
   ): void {
     const { cache } = this.context;
-    const room = images.reduce((sum, image) => sum + image.uncommitted.count, 0);
+    const room = images.reduce((sum, image) => sum + image.uncommittedMost, 0);
     if (this.frames.length < room) this.frames = new Int32Array(Math.max(room, 1024));
     let count = 0;
     for (const image of images) count = cache.commits.take(image, this.frames, count);
