@@ -128,7 +128,8 @@ export class Admission {
       gates.behind(write.slot, () => this.proceed(write));
       return;
     }
-    if (!write.waited) {
+    // Many may have come behind a gate: together they would be more than the journal has room for, and could go nowhere.
+    if (!write.waited || this.context.isFull()) {
       this.enqueue(write);
       return;
     }

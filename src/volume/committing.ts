@@ -5,7 +5,7 @@
 import type { Ticker } from "../base/clock.ts";
 import { LANDING_FRAMES } from "../base/limits.ts";
 import type { Timers } from "../base/timers.ts";
-import { asInstant } from "../base/units.ts";
+import { asInstant, type InodeSlot } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
 import { isAction } from "../journal/contract.ts";
 import type { Journal } from "../journal/journal.ts";
@@ -38,6 +38,8 @@ export interface DurabilityContext extends TransactionContext {
   readonly journal: Journal;
   nowUs(): number;
   images(): Iterable<Image>;
+  /** The image at `slot`, opened if need be, or a negated error number. */
+  open(slot: InodeSlot): Image | number;
   /** Blocks that may be dirty at most. */
   dirtyLimit(): number;
   /** Writes wait for room. */

@@ -137,10 +137,28 @@ export class Durability extends Committing {
 
   /** Changes the mode; `done` gets 0 when what the new one promises holds, or a negated error number. */
   become(mode: DurabilityMode, done: (result: number) => void): void {
+    const opened = mode === "volatile" ? 0 : this.openLive();
     if (mode === this.mode && !this.isBetween) done(0);
+    else if (opened < 0) done(opened);
     else if (mode === "ordered") this.approachOrdered(this.turning(done));
     else if (this.mode === "ordered") this.leaveOrdered(mode, this.turning(done));
     else this.settle(mode, done);
+  }
+
+  /**
+   * Opens the images that live commits name: what home has newer of one of them is to be durable, and its records void. 0 or a
+   * negated error number. One that was not opened since the engine began would be passed over: 1. block 7 is committed  2. in
+   * `volatile` it is written again, and goes home  3. the engine is killed  4. `sync` begins, and is said to hold  5. the power is
+   * cut, and recovery brings the older bytes back.
+   */
+  private openLive(): number {
+    const { ledger, transactions } = this.context;
+    for (const live of ledger.liveImages()) {
+      const slot = transactions.slotOf(live);
+      const image = slot === undefined ? 0 : this.context.open(slot);
+      if (typeof image === "number" && image < 0) return image;
+    }
+    return 0;
   }
 
   /** A mode that is not `ordered` begins; in `sync` all that was written before is to be safe. */
