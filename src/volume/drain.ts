@@ -1,13 +1,17 @@
 /** Taking everything home: once, telling of errors, or for as long as it takes. */
-import type { Ticker } from "../base/clock.ts";
 import type { Image } from "../cache/images.ts";
 import type { Writer } from "../writeback/writer.ts";
 
 export interface DrainContext {
   readonly writer: Writer;
-  readonly ticker: Ticker;
   /** Images in use. */
   images(): Iterable<Image>;
+  /** Takes all of `image` home durably, past its journal: `done` gets 0 when a power cut changes nothing of it, or an error. */
+  flushHome(image: Image, done: (result: number) => void): void;
+  /** The journal has of `image` what is older than home. */
+  isOutrun(image: Image): boolean;
+  /** Takes into use the images of which the journal has something; 0 or a negated error number. */
+  openLive(): number;
   /** True if all of the image, its size and its mtime are home. */
   isSettled(image: Image): boolean;
 }
@@ -22,14 +26,14 @@ export class Drain {
 
   /** Takes home what there is now: `done` gets 0, or the first error that a home operation meets meanwhile. */
   once(done: (result: number) => void): void {
-    const { writer, ticker } = this.context;
+    const { writer } = this.context;
+    let first = this.context.openLive();
     for (const image of this.context.images()) writer.settle(image);
-    const images = [...this.context.images()].filter((image) => !this.isDurable(image));
+    const images = [...this.context.images()].filter((image) => !this.isDurable(image) || this.context.isOutrun(image));
     let left = images.length;
-    let first = 0;
-    if (left === 0) done(0);
+    if (left === 0) done(first);
     for (const image of images) {
-      writer.flush(image, ticker.tick(), false, (outcome) => {
+      this.context.flushHome(image, (outcome) => {
         writer.settle(image);
         first ||= outcome;
         if (--left === 0) done(first);

@@ -53,6 +53,11 @@ export class Durability extends Committing {
     return this.context.cache.commits.holdsBack;
   }
 
+  /** The journal has of `image` what is older than home. */
+  isOutrun(image: Image): boolean {
+    return !this.isBroken && this.context.transactions.live(image.slot).needsRevoking;
+  }
+
   /** Runs `begin`, which changes an image's shape, unless the mode is being changed to or from `ordered`: then afterwards. */
   whenSteady(begin: () => void): void {
     if (this.isTurning) this.held.push(begin);
@@ -151,7 +156,7 @@ export class Durability extends Committing {
    * `volatile` it is written again, and goes home  3. the engine is killed  4. `sync` begins, and is said to hold  5. the power is
    * cut, and recovery brings the older bytes back.
    */
-  private openLive(): number {
+  openLive(): number {
     const { ledger, transactions } = this.context;
     for (const live of ledger.liveImages()) {
       const slot = transactions.slotOf(live);

@@ -128,14 +128,22 @@ export class VolumeParts {
     this.reshape = this.makeReshape();
     this.drain = new Drain({
       writer: this.writer,
-      ticker: this.ticker,
       images: () => this.images.values(),
+      flushHome: (image, done) => this.takeHome(image, done),
+      isOutrun: (image) => this.durability?.isOutrun(image) ?? false,
+      openLive: () => this.durability?.openLive() ?? 0,
       isSettled: (image) => this.isSettled(image),
     });
     this.mode = options.durability ?? "sync";
     this.journaling = options.journal && this.makeJournaling(options.journal, frames);
     const civil = clock.civil();
     this.civilOffsetUs = civil.seconds * 1e6 + civil.nanoseconds / 1e3 - clock.nowUs();
+  }
+
+  /** Takes all of `image` home and flushes its device, whatever the durability mode. */
+  protected takeHome(image: Image, done: (result: number) => void): void {
+    if (this.durability !== undefined) this.durability.flushHome(image, false, done);
+    else this.writer.flush(image, this.ticker.tick(), false, done);
   }
 
   private makeWriter(policy: Policy): Writer {

@@ -134,8 +134,7 @@ export class Volume extends VolumeParts implements ImageData {
   flushHome(slot: InodeSlot, done: (result: number) => void): void {
     const image = this.open(slot);
     if (typeof image === "number") done(image);
-    else if (this.durability !== undefined) this.durability.flushHome(image, false, done);
-    else this.writer.flush(image, this.ticker.tick(), false, done);
+    else this.takeHome(image, done);
   }
 
   truncate(slot: InodeSlot, size: number, done: (result: number) => void): void {

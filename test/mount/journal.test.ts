@@ -294,9 +294,9 @@ describe("set durability", () => {
     expect(check(readFileSync(image), answered).wrong.slice(0, 5)).toEqual([]);
   });
 
-  test.for(["sync", "ordered"] as const)(
-    "to %s: what the journal has of an image that nobody has opened since goes over nothing newer",
-    async (mode, context) => {
+  test.for(["set durability=sync", "set durability=ordered", "flush"])(
+    "after %s the journal goes over nothing newer, nor in an image that nobody has opened since",
+    async (command, context) => {
       need(context, ...NEEDS);
       const { directory: backing } = await loopFilesystem("ext4", 64);
       writeFileSync(join(backing, "a.img"), Buffer.alloc(64 * BLOCK_BYTES));
@@ -312,11 +312,15 @@ describe("set durability", () => {
       await waitFor("all to be home", () => daemon.stats().dirty.blocks === 0);
       await sleep(2500); // its time of modification follows; nothing is left that the next engine would open it for
       await daemon.kill("engine");
-      expect(await daemon.cli("set", `durability=${mode}`)).toMatchObject({ code: 0 });
+      expect(await daemon.cli(...(command.split(" ") as [string]))).toMatchObject({ code: 0 });
       await cutPower(daemon);
       expect(await hypegear(["recover", backing])).toMatchObject({ code: 0 });
       const at = 8 * BLOCK_BYTES;
-      expect(readFileSync(join(backing, "a.img")).subarray(at, at + BLOCK_BYTES).equals(newer)).toBe(true);
+      expect(
+        readFileSync(join(backing, "a.img"))
+          .subarray(at, at + BLOCK_BYTES)
+          .equals(newer),
+      ).toBe(true);
     },
   );
 

@@ -42,6 +42,8 @@ export interface GuestContext {
   promised(): FlushPromise;
   /** Changes the durability mode. */
   become(mode: DurabilityMode): void;
+  /** Has all taken home. */
+  drain(): void;
   /** Sends a request. */
   begin(request: Request): void;
   /** Waits, in this engine's life, for what `begin` calls back. */
@@ -225,8 +227,7 @@ export class Guests {
   }
 
   drain(): void {
-    this.context.world.note(() => "drain");
-    this.context.await((done) => this.context.volume().drain.once(done));
+    this.context.drain();
   }
 
   clean(image: SimImage): void {

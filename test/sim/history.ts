@@ -85,6 +85,11 @@ export class History implements GuestContext {
     this.await((done) => this.promises.become(this.engine.volume, mode, done));
   }
 
+  drain(): void {
+    this.world.note(() => "drain");
+    this.await((done) => this.promises.drain(this.engine.volume, done));
+  }
+
   /** Plays the history. Throws the Violation that it comes to. */
   play(): void {
     const stepsMax = this.plan.requests * STEPS_PER_REQUEST; // requests that hang are found out later

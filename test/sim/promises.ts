@@ -145,6 +145,21 @@ export class Promises {
     });
   }
 
+  /** All is asked home: what was answered before is safe from when that has succeeded on, whatever the mode. */
+  drain(volume: Volume, done: () => void): void {
+    const issuedAt = this.world.nowUs();
+    const views = this.images().map((image) => ({ image, view: image.oracle.lookAtAll() }));
+    volume.drain.once((result) => {
+      this.world.note(() => `    drained: ${result}`);
+      for (const { image, view } of views) {
+        if (result === 0) image.vow.keep(image.oracle, view, issuedAt);
+        else image.oracle.forget(view);
+      }
+      if (this.world.random.chance(LOOKS)) this.lookAhead();
+      done();
+    });
+  }
+
   private get isFaulty(): boolean {
     const { writeError, flushError, shapeError } = this.plan.faults;
     return writeError + flushError + shapeError > 0 || this.plan.freeBlocks !== Number.POSITIVE_INFINITY;

@@ -31,6 +31,13 @@ export const JOURNAL: readonly Mutant[] = [
     seeds: 1500,
   },
   {
+    bug: "a drain takes all home, and leaves the journal with what is older",
+    file: "src/volume/drain.ts",
+    find: "this.context.flushHome(image, (outcome) => {",
+    replace: "this.context.writer.flush(image, Number.MAX_SAFE_INTEGER, false, (outcome) => {",
+    seeds: 1000,
+  },
+  {
     bug: "recovery passes over what was voided",
     file: "src/journal/plan.ts",
     find: 'if (kind === "revoke") revoke(images[image], offset, length);',
