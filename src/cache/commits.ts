@@ -25,6 +25,8 @@ export class Commits {
   tracks = false;
   /** Only committed frames may go home: the policy hears of a frame when it is. */
   holdsBack = false;
+  /** How long home may become by now: with `holdsBack` no longer than the journal knows. */
+  homeLimit: (image: Image) => number = () => Number.POSITIVE_INFINITY;
   /** Told of each frame that is durable at home, before it is freed. */
   onHomed: (image: Image, frame: FrameNo) => void = () => undefined;
   /** Told of each frame that was written home and has been replaced before a device flush vouched for it; `isFlushing`: one is under way that will. */

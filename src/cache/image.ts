@@ -1,7 +1,7 @@
 /**
  * An image as the cache knows it: the state of one inode slot that has, or had, dirty data.
  *
- * What must survive a killed engine lies in the inode record in the slab (384 bytes, this table):
+ * What must survive a killed engine lies in the inode record in the slab (408 bytes, this table):
  *
  *   0  u32 used (0 or 1)       4  u32 generation      8  f64 parent slot (-1: none)   16 u64 inode number
  *   24 u64 device              32 f64 look-ups held   40 u32 mode                     44 u32 flags (ImageFlag)
@@ -9,9 +9,9 @@
  *   80 f64 records ever in use (in the root's record only)   88 f64 time of birth
  *   96 f64 noted size, bytes  104 f64 noted mtime, ms         112 f64 size of a cut begun
  *   120 u16 name length        122 name, up to 255 bytes
+ *   384 f64 mode, 392 f64 offset and 400 f64 length of a fallocate begun
  *
- * `fs/inodes.ts` owns bytes 0 to 43 and 80 on; this file owns flags, size, mtime, error sequence and the note
- * (`note.ts`).
+ * `fs/inodes.ts` owns bytes 0 to 43, 80 to 95 and the name; this file owns the others (the note: `note.ts`).
  */
 import type { InodeSlot } from "../base/units.ts";
 import type { Look } from "../device/home-file.ts";
@@ -31,7 +31,16 @@ export const ImageFlag = {
   loose: 32,
   /** A truncate has begun and not ended. */
   cut: 64,
+  /** A fallocate has begun and not ended. */
+  allocation: 128,
 } as const;
+
+/** The arguments of fallocate(2). */
+export interface Allocation {
+  mode: number;
+  offset: number;
+  length: number;
+}
 
 /** The persistent fields of images, by inode slot. */
 export class ImageTable {
@@ -85,6 +94,19 @@ export class ImageTable {
 
   setCut(slot: InodeSlot, size: number): void {
     this.f64[(slot * INODE_BYTES + 112) / 8] = size;
+  }
+
+  /** The fallocate that has not ended. */
+  allocation(slot: InodeSlot): Allocation {
+    const at = (slot * INODE_BYTES + 384) / 8;
+    return { mode: this.f64[at]!, offset: this.f64[at + 1]!, length: this.f64[at + 2]! };
+  }
+
+  setAllocation(slot: InodeSlot, { mode, offset, length }: Allocation): void {
+    const at = (slot * INODE_BYTES + 384) / 8;
+    this.f64[at] = mode;
+    this.f64[at + 1] = offset;
+    this.f64[at + 2] = length;
   }
 
   /** What was last noted of the backing file. */

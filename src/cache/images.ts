@@ -2,7 +2,7 @@
 import type { InodeSlot } from "../base/units.ts";
 import type { HomeFile } from "../device/home-file.ts";
 import type { FrameTable } from "./frames.ts";
-import { ImageFlag, type ImageTable } from "./image.ts";
+import { type Allocation, ImageFlag, type ImageTable } from "./image.ts";
 import { FrameList } from "./list.ts";
 import { FrameQueue } from "./queue.ts";
 
@@ -90,6 +90,16 @@ export class Image {
 
   endCut(): void {
     this.clearFlag(ImageFlag.cut);
+  }
+
+  /** The same for a fallocate and `endAllocation`. */
+  beginAllocation(allocation: Allocation): void {
+    this.table.setAllocation(this.slot, allocation);
+    this.setFlag(ImageFlag.allocation);
+  }
+
+  endAllocation(): void {
+    this.clearFlag(ImageFlag.allocation);
   }
 
   touch(seconds: number, nanoseconds: number): void {

@@ -7,7 +7,7 @@
  *   64 KiB     memory         64 KiB    results of finished namespace operations, see `fs/memory.ts`
  *   128 KiB    frame rows               64 bytes a frame, see `frames.ts`
  *   ...        frames          4 KiB each, starts on 2 MiB so that huge pages hold it
- *   ...        inode records  384 bytes each, INODES_MAX of them, a hole in the file that is allocated chunk by chunk
+ *   ...        inode records  408 bytes each, INODES_MAX of them, a hole in the file that is allocated chunk by chunk
  */
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
 import { assert } from "../base/assert.ts";
@@ -19,7 +19,7 @@ import * as libc from "../sys/libc.ts";
 import { Mapping, VIEW_BYTES_MAX } from "../sys/memory.ts";
 
 const MAGIC = "HYPEGEAR";
-export const SLAB_VERSION = 1;
+export const SLAB_VERSION = 2;
 const SUPERBLOCK_BYTES = 4096;
 const COUNTERS_AT = 4096;
 const COUNTERS_BYTES = 60 * 1024;
@@ -27,7 +27,7 @@ const MEMORY_AT = 64 * 1024;
 const MEMORY_BYTES = 64 * 1024;
 const ROWS_AT = 128 * 1024;
 const HUGE_PAGE = 2 * 1024 * 1024;
-export const INODE_BYTES = 384;
+export const INODE_BYTES = 408;
 
 /** Bytes of a frame's row, a cache line; `frames.ts` gives them meaning. */
 export const FRAME_ROW_BYTES = 64;

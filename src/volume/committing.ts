@@ -29,7 +29,7 @@ const MOST_TOGETHER = 32;
 /** Waits for the next device flush of an image, whatever is dirty. */
 export const NOTHING_DIRTY = asInstant(0);
 
-export interface DurabilityContext extends TransactionContext {
+export interface DurabilityContext extends Omit<TransactionContext, "isTold"> {
   readonly writer: Writer;
   readonly ticker: Ticker;
   readonly transactions: Transactions;

@@ -35,6 +35,10 @@ export class Durability extends Committing {
     const { cache, transactions } = context;
     const { frames } = cache;
     const versionOf = (frame: FrameNo): Version => ({ stamp: frames.stamp(frame), mark: frames.commit(frame) });
+    cache.commits.homeLimit = (image) =>
+      cache.commits.holdsBack
+        ? Math.max(image.homeSize, transactions.live(image.slot).claimed)
+        : Number.POSITIVE_INFINITY;
     cache.commits.onHomed = (image, frame) => {
       transactions.live(image.slot).homed(frames.block(frame), versionOf(frame));
     };

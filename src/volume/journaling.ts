@@ -79,7 +79,7 @@ export class Journaling {
       identity: (slot: InodeSlot) => found.identity(slot),
       path: (slot: InodeSlot) => found.path(slot),
     };
-    this.transactions = new Transactions({ ...context, ...names, ledger });
+    this.transactions = new Transactions({ ...context, ...names, ledger, isTold: () => this.durability.isTold });
     this.router = new Router(cache);
     const { transactions } = this;
     const journalContext = {

@@ -96,37 +96,48 @@ export class Reshape {
     });
   }
 
-  /** fallocate(2) with any mode that the backing filesystem has. 0 or a negated error number. */
+  /**
+   * fallocate(2) with any mode that the backing filesystem has. 0 or a negated error number. One that has begun is ended by the
+   * next engine, as a truncate is: 1. a punch is told to the journal  2. the engine is killed, and the client too  3. guests go on
+   * reading what is there  4. the power is cut, and recovery punches.
+   */
   allocate(image: Image, mode: number, offset: number, length: number): Task<number> {
+    return this.alone(image, function* (reshape, spares) {
+      image.beginAllocation({ mode, offset, length });
+      const outcome = yield* reshape.allocateAlone(image, mode, offset, length, spares);
+      image.endAllocation();
+      return outcome;
+    });
+  }
+
+  private *allocateAlone(image: Image, mode: number, offset: number, length: number, spares: FrameNo[]): Task<number> {
     const { context } = this;
     const zeroes = (mode & (FALLOC.PUNCH_HOLE | FALLOC.ZERO_RANGE)) !== 0;
     const keepsSize = (mode & FALLOC.KEEP_SIZE) !== 0;
-    return this.alone(image, function* (reshape, spares) {
-      const end = offset + length;
-      const declared: number[] = [];
-      if (zeroes) declared.push(yield* reshape.declare(image, "zero", offset, length));
-      const size = keepsSize ? image.size : Math.max(image.size, end);
-      if (image.homeSize < size) declared.push(yield* reshape.declare(image, "truncate", size, 0));
-      // Home may be shorter than the image: its size is what the mode is about, so it comes first.
-      if (image.homeSize < image.size) {
-        const grown = yield* result((done) => context.io.truncate(image.file.buffered, image.size, done));
-        if (grown < 0) return yield* reshape.failed(image, declared, grown);
-        image.homeSize = image.size;
-      }
-      const outcome = yield* result((done) => context.io.fallocate(image.file.buffered, mode, offset, length, done));
-      if (outcome < 0) return yield* reshape.failed(image, declared, outcome);
-      if (zeroes) reshape.discard(image, offset, end, spares);
-      if (!keepsSize && end > image.size) image.setHomeAndSize(end);
-      reshape.changed(
-        image,
-        offset,
-        zeroes ? end : offset,
-        declared.every((one) => one !== 0),
-      );
-      context.space.forget(image.slot);
-      reshape.touch(image);
-      return 0;
-    });
+    const end = offset + length;
+    const declared: number[] = [];
+    if (zeroes) declared.push(yield* this.declare(image, "zero", offset, length));
+    const size = keepsSize ? image.size : Math.max(image.size, end);
+    if (image.homeSize < size) declared.push(yield* this.declare(image, "truncate", size, 0));
+    // Home may be shorter than the image: its size is what the mode is about, so it comes first.
+    if (image.homeSize < image.size) {
+      const grown = yield* result((done) => context.io.truncate(image.file.buffered, image.size, done));
+      if (grown < 0) return yield* this.failed(image, declared, grown);
+      image.homeSize = image.size;
+    }
+    const outcome = yield* result((done) => context.io.fallocate(image.file.buffered, mode, offset, length, done));
+    if (outcome < 0) return yield* this.failed(image, declared, outcome);
+    if (zeroes) this.discard(image, offset, end, spares);
+    if (!keepsSize && end > image.size) image.setHomeAndSize(end);
+    this.changed(
+      image,
+      offset,
+      zeroes ? end : offset,
+      declared.every((one) => one !== 0),
+    );
+    context.space.forget(image.slot);
+    this.touch(image);
+    return 0;
   }
 
   /**

@@ -23,6 +23,8 @@ export interface TransactionContext {
   readonly cache: WriteCache;
   readonly table: ImageTable;
   readonly ledger: Ledger;
+  /** Home is never newer than the journal (`Durability.isTold`). */
+  isTold(): boolean;
   /** The image in use at `slot`. */
   image(slot: InodeSlot): Image | undefined;
   identity(slot: InodeSlot): Identity;
@@ -135,7 +137,9 @@ export class Transactions {
    * What happened to the frame while it was being committed:
    *   it became durable at home: the record is no longer needed
    *   it was dropped, and no newer one has come: home has newer bytes (zeros, or a copy)
-   *   a newer one has come: it has all of this one's bytes, or this one was dropped before, and home has newer ones around it
+   *   a newer one has come: it has all of this one's bytes, or this one was dropped before, and home has newer ones around it;
+   *   where the journal is told of all that drops one, it is the first, and the record stays good: to call the next one the first of
+   *   its block would void what the journal has of the rest, and home's may be wiped by a change of shape that is replayed
    */
   private reconcile(frame: FrameNo, live: LiveImage, image: Image | undefined): void {
     const { cache } = this.context;
@@ -149,7 +153,7 @@ export class Transactions {
     } else if (frames.state(frame) === FrameState.doomed) {
       const newer = cache.find(image.slot, block);
       if (newer !== NONE) {
-        live.mix(block, frames.stamp(newer));
+        if (!this.context.isTold()) live.mix(block, frames.stamp(newer));
       } else {
         live.homeIsNewer(block);
         image.shapeChanges++;

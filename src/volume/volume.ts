@@ -55,7 +55,10 @@ export class Volume extends VolumeParts implements ImageData {
   endBegun(slot: InodeSlot): void {
     const flags = this.table.flags(slot);
     if ((flags & ImageFlag.cut) !== 0) this.truncate(slot, this.table.cut(slot), () => undefined);
-    else if ((flags & (ImageFlag.size | ImageFlag.mtime)) !== 0) this.settleOpened(slot);
+    else if ((flags & ImageFlag.allocation) !== 0) {
+      const { mode, offset, length } = this.table.allocation(slot);
+      this.allocate(slot, mode, offset, length, () => undefined);
+    } else if ((flags & (ImageFlag.size | ImageFlag.mtime)) !== 0) this.settleOpened(slot);
   }
 
   private settleOpened(slot: InodeSlot): void {

@@ -93,7 +93,7 @@ export class RunBuilder {
     run.pieces = [];
     const base = block * BLOCK_BYTES;
     this.cache.frames.forValid(frame, (low, high) => {
-      const end = Math.min(base + high, image.size);
+      const end = Math.min(base + high, this.sizeAtHome(image));
       if (end > base + low) run.pieces.push({ offset: base + low, length: end - base - low });
     });
     this.aim(run);
@@ -125,6 +125,11 @@ export class RunBuilder {
   }
 
   private isWhole(image: Image, frame: FrameNo, block: BlockNo): boolean {
-    return this.cache.frames.isFull(frame) && (block + 1) * BLOCK_BYTES <= image.size;
+    return this.cache.frames.isFull(frame) && (block + 1) * BLOCK_BYTES <= this.sizeAtHome(image);
+  }
+
+  /** Bytes of a frame beyond it are zeros, with which a block was completed: they do not make home longer. */
+  private sizeAtHome(image: Image): number {
+    return Math.min(image.size, this.cache.commits.homeLimit(image));
   }
 }

@@ -3,7 +3,7 @@ import { openSync, unlinkSync } from "node:fs";
 import { Timers } from "../../src/base/timers.ts";
 import { BLOCK_BYTES, type FrameNo } from "../../src/base/units.ts";
 import { ImageFlag } from "../../src/cache/image.ts";
-import { createSlab, Slab } from "../../src/cache/slab.ts";
+import { createSlab, INODE_BYTES, Slab } from "../../src/cache/slab.ts";
 import { Counter, Counters } from "../../src/stats/counters.ts";
 import type { DurabilityMode } from "../../src/volume/durability.ts";
 import { Volume } from "../../src/volume/volume.ts";
@@ -38,7 +38,7 @@ export class SimSlab {
   wipe(inodes: number): void {
     new Uint8Array(this.slab.rows()).fill(0);
     this.slab.counters().fill(0);
-    new Uint8Array(this.slab.inodes(), 0, inodes * 384).fill(0);
+    new Uint8Array(this.slab.inodes(), 0, inodes * INODE_BYTES).fill(0);
   }
 }
 
@@ -125,9 +125,11 @@ export class SimEngine {
     return true;
   }
 
-  /** A cut that an engine before had begun has not ended. */
-  get isCutting(): boolean {
-    return [...this.home.files.keys()].some((slot) => (this.volume["table"].flags(slot) & ImageFlag.cut) !== 0);
+  /** A cut or fallocate that an engine before had begun has not ended. */
+  get isReshaping(): boolean {
+    return [...this.home.files.keys()].some(
+      (slot) => (this.volume["table"].flags(slot) & (ImageFlag.cut | ImageFlag.allocation)) !== 0,
+    );
   }
 
   /** What can be counted two ways is. */

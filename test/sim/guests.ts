@@ -239,7 +239,7 @@ export class Guests {
     if (image.oracle.open.size > 0) return;
     const seconds = this.random.below(1e9);
     const volume = this.context.volume();
-    if ((volume["table"].flags(image.slot) & ImageFlag.cut) !== 0) return; // a new engine is ending what nobody waits for
+    if ((volume["table"].flags(image.slot) & (ImageFlag.cut | ImageFlag.allocation)) !== 0) return; // a new engine is ending what nobody waits for
     image.mtime = seconds;
     volume.besides(image.slot, () => {
       image.file.mtime = { seconds, nanoseconds: 0 };

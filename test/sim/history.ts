@@ -226,12 +226,12 @@ export class History implements GuestContext {
   /** Without further requests, all that were sent are answered. */
   private settle(): void {
     const limitUs = this.world.nowUs() + PATIENCE_US;
-    for (let turns = 0; this.open.size > 0 || this.waiting > 0 || this.engine.isCutting; turns++) {
+    for (let turns = 0; this.open.size > 0 || this.waiting > 0 || this.engine.isReshaping; turns++) {
       let canGoOn = true;
       this.protect(() => {
         canGoOn = this.turn(Number.POSITIVE_INFINITY);
       });
-      if (this.open.size + this.waiting === 0 && !this.engine.isCutting) break;
+      if (this.open.size + this.waiting === 0 && !this.engine.isReshaping) break;
       must(canGoOn && turns < TURNS_MAX && this.world.nowUs() < limitUs, () => `these hang: ${this.describeOpen()}`);
     }
     this.checkCounts();

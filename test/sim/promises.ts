@@ -125,6 +125,7 @@ export class Promises {
     }
     this.changing = true;
     this.changes++;
+    const begunUs = this.world.nowUs();
     const views = this.images().map((image) => ({ image, view: image.oracle.lookAtAll() }));
     if (this.mode === "ordered") this.base = undefined;
     volume.setDurability(mode, (result) => {
@@ -133,7 +134,7 @@ export class Promises {
       this.world.note(() => `    became ${mode}: ${result}`);
       if (result === 0) {
         this.mode = mode;
-        if (mode === "ordered") this.base = this.snapshots.get(Math.max(...this.snapshots.keys()));
+        if (mode === "ordered") this.base = this.firstInstant(begunUs);
         // All that was answered when the stronger mode was asked for is safe from now on.
         if (mode === "sync")
           for (const { image, view } of views) image.vow.keep(image.oracle, view, image.vow.issuedAt);
@@ -143,6 +144,12 @@ export class Promises {
       if (result !== 0 || mode !== "sync") for (const { image, view } of views) image.oracle.forget(view);
       done();
     });
+  }
+
+  /** Of `ordered`, for which the change of mode that began at `begunUs` has ended: its transaction, or now, if there was nothing to commit. */
+  private firstInstant(begunUs: number): Snapshot {
+    const last = this.snapshots.get(Math.max(...this.snapshots.keys()));
+    return last !== undefined && last.atUs >= begunUs ? last : this.snapshot();
   }
 
   /** All is asked home: what was answered before is safe from when that has succeeded on, whatever the mode. */
