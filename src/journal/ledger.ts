@@ -123,6 +123,11 @@ export class LiveImage {
       if (versions.get(block) !== undefined && versions.get(block)!.stamp <= instant) versions.delete(block);
   }
 
+  /** A transaction with blocks of this image is being written, and may be replayed. */
+  get isUnderway(): boolean {
+    return this.late !== undefined;
+  }
+
   /** A transaction with blocks of this image begins. */
   commitBegins(): void {
     this.late = new Map();

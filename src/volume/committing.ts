@@ -84,6 +84,8 @@ export class Committing {
   protected voiding: "no" | "begun" | "done" = "no";
   private voidAtUs = 0;
   protected readonly voidWaiters: ((result: number) => void)[] = [];
+  /** Who waits for the end of the transaction that is being written. */
+  private readonly endWaiters: (() => void)[] = [];
 
   constructor(context: DurabilityContext, mode: DurabilityMode) {
     this.context = context;
@@ -125,11 +127,15 @@ export class Committing {
     );
   }
 
-  /** If its shape was changed meanwhile, that may have taken bytes that the flush is for: then it must be durable too. */
+  /**
+   * If its shape was changed meanwhile, that may have taken bytes that the flush is for: then it must be durable too. And a
+   * transaction that is being written may have older bytes, or speak of another size: what it has to void is known when it has ended.
+   */
   private flushedHome(image: Image, result: number, done: (result: number) => void): void {
     const { writer, transactions } = this.context;
     const isClosed = this.context.image(image.slot) !== image;
     if (result < 0 || isClosed) done(result);
+    else if (transactions.live(image.slot).isUnderway) this.endWaiters.push(() => this.flushedHome(image, 0, done));
     else if (image.shapeUnflushed) {
       writer.flush(image, NOTHING_DIRTY, false, (outcome) => this.flushedHome(image, outcome, done));
     } else {
@@ -344,6 +350,7 @@ export class Committing {
       // A journal that failed keeps nobody from going on.
       for (const declaration of declarations) declaration.done(result === 0 ? journal.lastFirst : 0);
       for (const flush of flushes) this.endFlush(flush, result);
+      for (const go of this.endWaiters.splice(0)) go();
       done(result);
     };
     if (hasWork) transactions.commit(journal, images, operations, end);

@@ -57,9 +57,10 @@ export class Durability extends Committing {
     return this.context.cache.commits.holdsBack;
   }
 
-  /** The journal has of `image` what is older than home. */
+  /** The journal has of `image` what is older than home, or is getting it. */
   isOutrun(image: Image): boolean {
-    return !this.isBroken && this.context.transactions.live(image.slot).needsRevoking;
+    const live = this.context.transactions.live(image.slot);
+    return !this.isBroken && (live.needsRevoking || live.isUnderway);
   }
 
   /** Runs `begin`, which changes an image's shape, unless the mode is being changed to or from `ordered`: then afterwards. */
