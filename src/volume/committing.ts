@@ -84,8 +84,8 @@ export class Committing {
   protected voiding: "no" | "begun" | "done" = "no";
   private voidAtUs = 0;
   protected readonly voidWaiters: ((result: number) => void)[] = [];
-  /** Who waits for the end of the transaction that is being written. */
-  private readonly endWaiters: (() => void)[] = [];
+  /** Who waits until it is known what the journal has. */
+  private readonly certainWaiters: (() => void)[] = [];
 
   constructor(context: DurabilityContext, mode: DurabilityMode) {
     this.context = context;
@@ -127,15 +127,12 @@ export class Committing {
     );
   }
 
-  /**
-   * If its shape was changed meanwhile, that may have taken bytes that the flush is for: then it must be durable too. And a
-   * transaction that is being written may have older bytes, or speak of another size: what it has to void is known when it has ended.
-   */
+  /** If its shape was changed meanwhile, that may have taken bytes that the flush is for: then it must be durable too. */
   private flushedHome(image: Image, result: number, done: (result: number) => void): void {
     const { writer, transactions } = this.context;
     const isClosed = this.context.image(image.slot) !== image;
     if (result < 0 || isClosed) done(result);
-    else if (transactions.live(image.slot).isUnderway) this.endWaiters.push(() => this.flushedHome(image, 0, done));
+    else if (!this.isCertain(image)) this.certainWaiters.push(() => this.flushedHome(image, 0, done));
     else if (image.shapeUnflushed) {
       writer.flush(image, NOTHING_DIRTY, false, (outcome) => this.flushedHome(image, outcome, done));
     } else {
@@ -143,6 +140,15 @@ export class Committing {
       else if (this.isBroken || !transactions.live(image.slot).needsRevoking) done(0);
       else this.waiters.push({ image, isHome: true, done });
     }
+  }
+
+  /**
+   * False while a transaction may be replayed that the ledger does not know: one that is being written, or, until it is erased, a
+   * killed predecessor's last. It may have older bytes of the image than home, or speak of another size.
+   */
+  protected isCertain({ slot }: Image): boolean {
+    const { journal, transactions } = this.context;
+    return this.isBroken || (journal.isReady && !transactions.live(slot).isUnderway);
   }
 
   private voided(): void {
@@ -212,6 +218,7 @@ export class Committing {
   pump(): void {
     const { journal, checkpoint } = this.context;
     if (this.isBroken) this.giveUp();
+    if (this.isBroken || (journal.isReady && !journal.busy)) for (const go of this.certainWaiters.splice(0)) go();
     if (!this.renewed) this.renew();
     if (this.context.cache.commits.holdsBack && !this.hasRoomForAll) checkpoint.makeRoom();
     // What needs no transaction ends at once, and may make more to do: nothing else would wake the loop for it.
@@ -350,7 +357,6 @@ export class Committing {
       // A journal that failed keeps nobody from going on.
       for (const declaration of declarations) declaration.done(result === 0 ? journal.lastFirst : 0);
       for (const flush of flushes) this.endFlush(flush, result);
-      for (const go of this.endWaiters.splice(0)) go();
       done(result);
     };
     if (hasWork) transactions.commit(journal, images, operations, end);

@@ -14,6 +14,7 @@
  * written again, and goes home  3. a flush finds nothing dirty and returns  4. the power is cut, and recovery would bring the older
  * bytes back.
  */
+import { E } from "../base/errno.ts";
 import { BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
 import type { OperationKind } from "../journal/contract.ts";
@@ -57,10 +58,9 @@ export class Durability extends Committing {
     return this.context.cache.commits.holdsBack;
   }
 
-  /** The journal has of `image` what is older than home, or is getting it. */
+  /** The journal has of `image` what is older than home, or may have. */
   isOutrun(image: Image): boolean {
-    const live = this.context.transactions.live(image.slot);
-    return !this.isBroken && (live.needsRevoking || live.isUnderway);
+    return !this.isBroken && (this.context.transactions.live(image.slot).needsRevoking || !this.isCertain(image));
   }
 
   /** Runs `begin`, which changes an image's shape, unless the mode is being changed to or from `ordered`: then afterwards. */
@@ -166,7 +166,7 @@ export class Durability extends Committing {
     for (const live of ledger.liveImages()) {
       const slot = transactions.slotOf(live);
       const image = slot === undefined ? 0 : this.context.open(slot);
-      if (typeof image === "number" && image < 0) return image;
+      if (typeof image === "number" && image < 0 && image !== -E.ESTALE) return image; // its file is being removed
     }
     return 0;
   }
