@@ -42,7 +42,7 @@ export const DURABLE_SERVERS: readonly DurableServer[] = [
   {
     name: "backing",
     about: "the backing filesystem itself, O_DIRECT to its device",
-    unflushed: false,
+    unflushed: true,
     start: (stage, writers) => Promise.resolve(below(makeImages(stage, writers).backing, writers)),
   },
   hypegear("sync", "hypegear, --durability sync: a flush returns when its data is on stable media", []),

@@ -2,7 +2,7 @@
  * Flushes under kills: every write is flushed, the engine dies again and again, and in the end the power goes. No kill loses a write that was
  * answered, the power none that was flushed.
  *
- *   HYPEGEAR_LOAD=10 npm test -- test/mount/flushed     200 kills
+ *   HYPEGEAR_LOAD=10 npm test -- test/mount/flushed     2,000 kills
  */
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ import { killEngines, statsOf } from "./kills.ts";
 import { scaled } from "./scale.ts";
 import { check } from "./stamps.ts";
 
-const KILLS = scaled(20);
+const KILLS = scaled(200);
 const PAUSE_MS_MAX = 400;
 /** A safety net. */
 const KILL_MS_MAX = 15_000;

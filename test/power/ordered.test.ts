@@ -33,6 +33,7 @@ const SCRIPT: Script = {
   args: ARGS,
   prepare: makeLockstepImages,
   start: (daemon, log, notes) => startWorkload("lockstep", daemon.mountpoint, log, notes, SEED, RUN_MS),
+  kills: 1,
   killAfterMs: KILL_AFTER_MS,
 };
 

@@ -28,6 +28,7 @@ const MANNERS = ["once", "once", "twice", "once", "interrupted"] as const satisf
 const SCRIPT: Script = {
   args: MOUNT_ARGS,
   start: (daemon, log, notes) => startWorkload("workload", daemon.mountpoint, log, notes, SEED, STEPS),
+  kills: 1,
   killAfterMs: KILL_AFTER_MS,
 };
 

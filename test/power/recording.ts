@@ -50,11 +50,12 @@ export interface Script {
   prepare?(images: string): Promise<void> | void;
   /** Starts the workload. `log` and `notes`: paths. */
   start(daemon: Daemon, log: string, notes: string): Promise<Workload>;
-  /** When the engine is killed, milliseconds after the start. */
+  /** How often the engine is killed, and how many milliseconds after the start, or after the next engine was started. */
+  kills: number;
   killAfterMs: number;
 }
 
-/** Runs `script`; the engine is killed once meanwhile. Files go into `place`. */
+/** Runs `script`; the engine is killed meanwhile. Files go into `place`. */
 export async function record(kind: Kind, script: Script, place: string): Promise<Recording> {
   await makeFilesystem(kind, join(place, "base"));
   const filesystem = await LoggedFilesystem.make(join(place, "base"), kind, place);
@@ -68,9 +69,12 @@ export async function record(kind: Kind, script: Script, place: string): Promise
   }
   const daemon = await mountHypegear({ backing, args: script.args });
   const workload = await script.start(daemon, filesystem.log, notes);
-  await Promise.race([sleep(script.killAfterMs), workload.ended]);
-  appendFileSync(notes, killLine());
-  await daemon.kill("engine");
+  for (let kills = 0; kills < script.kills; kills++) {
+    await daemon.enginePid();
+    await Promise.race([sleep(script.killAfterMs), workload.ended]);
+    appendFileSync(notes, killLine());
+    await daemon.kill("engine");
+  }
   const errors = await workload.ended;
   if (errors !== "") throw new Error(`the workload met errors:\n${errors}`);
   const { code, stderr } = await daemon.umount();

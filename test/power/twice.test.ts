@@ -24,6 +24,7 @@ const STATE_MS_MAX = 8000;
 const SCRIPT: Script = {
   args: MOUNT_ARGS,
   start: (daemon, log, notes) => startWorkload("workload", daemon.mountpoint, log, notes, SEED, STEPS),
+  kills: 1,
   killAfterMs: 300,
 };
 
