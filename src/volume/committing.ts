@@ -119,19 +119,20 @@ export class Committing {
     } else this.waiters.push({ image, isHome: false, done });
   }
 
-  /** Takes the image home and flushes its device, whatever the mode. */
+  /** Takes the image home and flushes its device, whatever the mode. One that was closed meanwhile is home, or gone. */
   flushHome(image: Image, dataOnly: boolean, done: (result: number) => void): void {
     const { writer, ticker } = this.context;
-    writer.flush(image, ticker.tick(), dataOnly && !image.shapeUnflushed, (result) =>
-      this.flushedHome(image, result, done),
-    );
+    if (!this.isOpen(image)) done(0);
+    else
+      writer.flush(image, ticker.tick(), dataOnly && !image.shapeUnflushed, (result) =>
+        this.flushedHome(image, result, done),
+      );
   }
 
   /** If its shape was changed meanwhile, that may have taken bytes that the flush is for: then it must be durable too. */
   private flushedHome(image: Image, result: number, done: (result: number) => void): void {
     const { writer, transactions } = this.context;
-    const isClosed = this.context.image(image.slot) !== image;
-    if (result < 0 || isClosed) done(result);
+    if (result < 0 || !this.isOpen(image)) done(result);
     else if (!this.isCertain(image)) this.certainWaiters.push(() => this.flushedHome(image, 0, done));
     else if (image.shapeUnflushed) {
       writer.flush(image, NOTHING_DIRTY, false, (outcome) => this.flushedHome(image, outcome, done));
@@ -140,6 +141,10 @@ export class Committing {
       else if (this.isBroken || !transactions.live(image.slot).needsRevoking) done(0);
       else this.waiters.push({ image, isHome: true, done });
     }
+  }
+
+  private isOpen(image: Image): boolean {
+    return this.context.image(image.slot) === image;
   }
 
   /**

@@ -60,7 +60,9 @@ export class Durability extends Committing {
 
   /** The journal has of `image` what is older than home, or may have. */
   isOutrun(image: Image): boolean {
-    return !this.isBroken && (this.context.transactions.live(image.slot).needsRevoking || !this.isCertain(image));
+    const live = this.context.transactions.live(image.slot);
+    const isOlder = live.needsRevoking || (live.commits > 0 && image.shapeUnflushed);
+    return !this.isBroken && (isOlder || !this.isCertain(image));
   }
 
   /** Runs `begin`, which changes an image's shape, unless the mode is being changed to or from `ordered`: then afterwards. */

@@ -63,6 +63,8 @@ export class ImageHome {
   private restTimer: Timer | undefined;
   /** A device flush is under way. */
   flushActive = false;
+  /** Its descriptors are gone, perhaps in the middle of what one of its waiters did when it was told. */
+  private isClosed = false;
   /** Device flushes that failed: they may have taken with them what was being written meanwhile. */
   failedFlushes = 0;
   private readonly context: HomeContext;
@@ -111,7 +113,7 @@ export class ImageHome {
 
   /** Something went home: begins the device flush that waiters are ready for. */
   advance(): void {
-    if (this.flushActive || this.image.gated) return;
+    if (this.flushActive || this.image.gated || this.isClosed) return;
     const group = this.waiters.filter((waiter) => this.isHome(waiter.since));
     if (group.length === 0) return;
     this.waiters = this.waiters.filter((waiter) => !group.includes(waiter));
@@ -250,7 +252,7 @@ export class ImageHome {
   /** If nothing is dirty: brings the size home, and the mtime `atOnce` or when it has been quiet; tells who waited for both. */
   settle(atOnce = false): void {
     const { image } = this;
-    if (image.blocks !== 0 || !this.isAtRest || this.isBackingOff) return;
+    if (image.blocks !== 0 || !this.isAtRest || this.isBackingOff || this.isClosed) return;
     if (image.homeSize < image.size) {
       this.flushDevice();
       return;
@@ -282,6 +284,7 @@ export class ImageHome {
 
   /** The image is about to be forgotten: whoever still waits for it has nothing to wait for. */
   close(): void {
+    this.isClosed = true;
     for (const timer of [this.retryTimer, this.restTimer]) if (timer !== undefined) this.context.timers.cancel(timer);
     for (const waiter of this.waiters.splice(0)) waiter.done(0);
     for (const clean of this.cleanWaiters.splice(0)) clean();
