@@ -271,15 +271,11 @@ export class Committing {
     const waiters = this.commitWaiters.splice(0);
     const images = [...this.context.images()];
     this.windowStartUs = this.context.nowUs();
-    const isOrdered = this.mode === "ordered";
-    this.transact(
-      isOrdered ? images : images.filter((image) => this.canBeTold(image)),
-      declarations,
-      flushes,
-      (result) => {
-        for (const done of waiters) this.committed(result, done);
-      },
-    );
+    const told = this.mode === "ordered" ? images : images.filter((image) => this.canBeTold(image));
+    const untold = new Set(images.filter((image) => !told.includes(image)));
+    this.transact(told, declarations, flushes, (result) => {
+      for (const done of waiters) this.committed(result, untold, done);
+    });
     return true;
   }
 
@@ -296,14 +292,14 @@ export class Committing {
     this.forEach((image, ended) => this.flushHome(image, false, ended), done);
   }
 
-  /** All of it is in the journal; in `sync` what the journal cannot tell of is taken home. */
-  private committed(result: number, done: (result: number) => void): void {
+  /** All of it is in the journal; in `sync` what the journal could not, or cannot, tell of is taken home. */
+  private committed(result: number, untold: ReadonlySet<Image>, done: (result: number) => void): void {
     if (result < 0 || this.mode === "ordered") {
       done(result);
       return;
     }
     this.forEach((image, ended) => {
-      if (!this.canBeTold(image)) this.flushHome(image, false, ended);
+      if (untold.has(image) || !this.canBeTold(image)) this.flushHome(image, false, ended);
       else if (this.context.transactions.live(image.slot).needsRevoking)
         this.waiters.push({ image, isHome: true, done: ended });
       else ended(0);
