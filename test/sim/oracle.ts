@@ -99,7 +99,7 @@ export class ImageOracle {
 
   private doubt(mutation: Mutation): void {
     this.alternatives.push(asAlternative(mutation));
-    this.sizes.add(mutation.sizeAfter(this.size, mutation.high));
+    for (const size of [this.size, ...this.sizes]) this.sizes.add(mutation.sizeAfter(size, mutation.high));
   }
 
   private cut(low: number, high: number): void {
