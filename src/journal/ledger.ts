@@ -6,6 +6,7 @@
  * revokes or replaces the record; a power cut before that would bring the older bytes back.
  */
 import { assert } from "../base/assert.ts";
+import { Fifo } from "../base/fifo.ts";
 import { asInstant, BLOCK_BYTES, type Instant } from "../base/units.ts";
 import { HOMED, UNDERWAY } from "../cache/frames.ts";
 import { type Identity, isAction, type OperationKind } from "./contract.ts";
@@ -200,7 +201,7 @@ interface Entry {
 
 export class Ledger {
   private readonly images = new Map<string, LiveImage>();
-  private readonly entries: Entry[] = [];
+  private readonly entries = new Fifo<Entry>();
   /** Those that change the shape of home files. */
   private shaping = 0;
 
@@ -221,7 +222,7 @@ export class Ledger {
    */
   private compare({ stamp, mark }: Version, sequence: number): ReturnType<Compare> {
     if (mark !== 0 && mark !== UNDERWAY && mark !== HOMED) return mark === commitMark(sequence) ? "same" : "older";
-    const entry = this.entries[sequence - this.entries[0]!.sequence];
+    const entry = this.entries.at(sequence - this.entries.at(0)!.sequence);
     return entry === undefined || stamp > entry.instant ? "newer" : "older";
   }
 
@@ -335,7 +336,7 @@ export class Ledger {
    */
   oldest(enough: (end: number) => boolean): number {
     for (const { sequence, end, isLast } of this.entries) if (isLast && enough(end)) return sequence;
-    return this.entries.at(-1)?.sequence ?? 0;
+    return this.entries.last?.sequence ?? 0;
   }
 
   /** Images of which commits up to `sequence` hold what home has not yet on stable media, and when the last of those was made. */
@@ -359,7 +360,8 @@ export class Ledger {
 
   /** Where the tail is once commits up to `sequence` are gone; undefined if none of them is there. */
   tailBehind(sequence: number): { position: number; sequence: number; previous: number } | undefined {
-    const last = this.entries.findLast((entry) => entry.sequence <= sequence);
+    const first = this.entries.at(0)?.sequence ?? 0;
+    const last = first <= sequence ? this.entries.at(Math.min(sequence - first, this.entries.length - 1)) : undefined;
     if (last === undefined) return undefined;
     return { position: last.end, sequence: last.sequence + 1, previous: last.checksum };
   }
@@ -371,7 +373,7 @@ export class Ledger {
 
   /** The tail has passed the commits up to `sequence`. */
   drop(sequence: number): void {
-    while (this.entries.length > 0 && this.entries[0]!.sequence <= sequence) {
+    while (this.entries.length > 0 && this.entries.at(0)!.sequence <= sequence) {
       const entry = this.entries.shift()!;
       if (entry.shapes) this.shaping--;
       entry.images.forEach((image, i) => {
