@@ -56,7 +56,14 @@ export interface Plan {
   healthyFrom: number;
 }
 
-const HEALTHY: Faults = { writeError: 0, flushError: 0, readError: 0, shapeError: 0, short: 0, refusesDirect: 0 };
+export const HEALTHY: Faults = {
+  writeError: 0,
+  flushError: 0,
+  readError: 0,
+  shapeError: 0,
+  short: 0,
+  refusesDirect: 0,
+};
 
 export function planOf(random: Random): Plan {
   const plan = ordinaryPlan(random);
@@ -154,7 +161,7 @@ function weightsOf(random: Random, often: () => number): Record<Kind, number> {
 }
 
 /** The smallest ring in which `ordered` admits writes: one sixth uncommitted and the largest write, twice, and what bounds those. */
-const ORDERED_RING_BLOCKS = 960;
+export const ORDERED_RING_BLOCKS = 960;
 
 /** One sixth of it is more than one commit holds. */
 const TRANSACTION_OF_MANY = 5000;
