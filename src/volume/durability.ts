@@ -149,9 +149,12 @@ export class Durability extends Committing {
 
   /** Changes the mode; `done` gets 0 when what the new one promises holds, or a negated error number. */
   become(mode: DurabilityMode, done: (result: number) => void): void {
+    if (mode === this.mode && !this.isBetween) {
+      done(0);
+      return;
+    }
     const opened = mode === "volatile" ? 0 : this.openLive();
-    if (mode === this.mode && !this.isBetween) done(0);
-    else if (opened < 0) done(opened);
+    if (opened < 0) done(opened);
     else if (mode === "ordered") this.approachOrdered(this.turning(done));
     else if (this.mode === "ordered") this.leaveOrdered(mode, this.turning(done));
     else this.settle(mode, done);
