@@ -40,7 +40,7 @@ export const VOLUME: readonly Mutant[] = [
   {
     bug: "a punch leaves dirty blocks over home's zeros",
     file: "src/volume/reshape.ts",
-    find: "reshape.discard(image, offset, end, spares);",
+    find: "this.discard(image, offset, end, spares);",
     replace: ";",
     seeds: 60,
   },

@@ -97,7 +97,7 @@ export const WRITEBACK: readonly Mutant[] = [
   {
     bug: "a partly valid block is written beyond the image's end",
     file: "src/writeback/run.ts",
-    find: "Math.min(base + high, image.size)",
+    find: "Math.min(base + high, this.sizeAtHome(image))",
     replace: "base + high",
     seeds: 100,
   },
