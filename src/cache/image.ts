@@ -33,6 +33,8 @@ export const ImageFlag = {
   cut: 64,
   /** A fallocate has begun and not ended. */
   allocation: 128,
+  /** Its size or holes were changed at home, and no device flush has covered that: the next engine opens it, or would not know. */
+  shape: 256,
 } as const;
 
 /** The arguments of fallocate(2). */

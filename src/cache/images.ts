@@ -56,6 +56,18 @@ export class Image {
     return this.uncommitted.isOverfull ? this.blocks : this.uncommitted.count;
   }
 
+  /** Its size or holes have changed at home. */
+  changeShape(): void {
+    this.shapeChanges++;
+    this.setFlag(ImageFlag.shape);
+  }
+
+  /** A device flush has covered the first `changes` of these. */
+  shapeFlushed(changes: number): void {
+    this.shapeDurable = changes;
+    if (!this.shapeUnflushed) this.clearFlag(ImageFlag.shape);
+  }
+
   /** True while a change of shape is not on stable media. */
   get shapeUnflushed(): boolean {
     return this.shapeDurable < this.shapeChanges;

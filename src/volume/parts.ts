@@ -169,7 +169,7 @@ export class VolumeParts {
       ...this.shared,
       make: (slot) => this.make(slot),
       whenClean: (image, clean) => this.writer.home(image).whenClean(clean),
-      mayClose: (image) => this.journaling?.mayClose(image) ?? true,
+      mayClose: (image) => !image.hasFlag(ImageFlag.shape) && (this.journaling?.mayClose(image) ?? true),
       flush: (image) => this.writer.flush(image, asInstant(0), false, () => undefined),
       closed: (image) => {
         this.space.forget(image.slot);

@@ -208,7 +208,7 @@ export class Reshape {
   /** Home has changed in [offset, end), and perhaps in size. */
   private changed(image: Image, offset: number, end: number, declared: boolean): void {
     image.unflushed = true;
-    image.shapeChanges++;
+    image.changeShape();
     this.context.journal().changedAtHome(image, offset, end, declared);
   }
 

@@ -156,7 +156,7 @@ export class Transactions {
         if (!this.context.isTold()) live.mix(block, frames.stamp(newer));
       } else {
         live.homeIsNewer(block);
-        image.shapeChanges++;
+        image.changeShape();
       }
     }
   }
@@ -175,7 +175,7 @@ export class Transactions {
     this.mark(image, live, first, end, instant);
     if (image === undefined)
       live.homeIsDurable(); // a file that is closed was flushed
-    else image.shapeChanges++;
+    else image.changeShape();
   }
 
   private mark(image: Image | undefined, live: LiveImage, first: number, end: number, instant: Instant): void {
@@ -199,7 +199,7 @@ export class Transactions {
     const slot = this.slots.get(live);
     const image = slot === undefined ? undefined : this.context.image(slot);
     const shortest = this.shortest.get(live)!;
-    if (image !== undefined && shortest < size && live.cut(shortest)) image.shapeChanges++;
+    if (image !== undefined && shortest < size && live.cut(shortest)) image.changeShape();
   }
 
   /** What voids records of `image` that home has outrun, as much of it as fits one transaction. Frames of the same see to theirs. */

@@ -49,7 +49,8 @@ export class Volume extends VolumeParts implements ImageData {
   }
 
   /**
-   * Ends what an earlier engine began of `slot`: a truncate, or bringing size and time of a clean image home. For every inode,
+   * Ends what an earlier engine began of `slot`: a truncate, a fallocate, or bringing size and time of a clean image home; opens
+   * one whose shape is not durable, so that who flushes all does not pass it over. For every inode,
    * after `restore`.
    */
   endBegun(slot: InodeSlot): void {
@@ -58,7 +59,7 @@ export class Volume extends VolumeParts implements ImageData {
     else if ((flags & ImageFlag.allocation) !== 0) {
       const { mode, offset, length } = this.table.allocation(slot);
       this.allocate(slot, mode, offset, length, () => undefined);
-    } else if ((flags & (ImageFlag.size | ImageFlag.mtime)) !== 0) this.settleOpened(slot);
+    } else if ((flags & (ImageFlag.size | ImageFlag.mtime | ImageFlag.shape)) !== 0) this.settleOpened(slot);
   }
 
   private settleOpened(slot: InodeSlot): void {
@@ -244,7 +245,7 @@ export class Volume extends VolumeParts implements ImageData {
     runTask(
       this.gates.alone(image, function* () {
         cache.dropFrom(image, asBlock(0));
-        image.clearFlag(ImageFlag.size | ImageFlag.mtime | ImageFlag.failing);
+        image.clearFlag(ImageFlag.size | ImageFlag.mtime | ImageFlag.failing | ImageFlag.shape);
         close();
         yield (resume) => resume(undefined);
       }),

@@ -151,7 +151,7 @@ export class ImageHome {
     const covers = dataOnly ? shapeDurable : shapeChanges;
     this.context.flushing(this.image);
     this.context.io.fsync(this.image.file.buffered, dataOnly, (result) => {
-      if (result === 0) this.image.shapeDurable = covers;
+      if (result === 0) this.image.shapeFlushed(covers);
       this.endDeviceFlush(result, done);
     });
   }

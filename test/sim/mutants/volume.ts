@@ -54,7 +54,7 @@ export const VOLUME: readonly Mutant[] = [
   {
     bug: "a change of shape needs no device flush",
     file: "src/volume/reshape.ts",
-    find: "image.unflushed = true; image.shapeChanges++;",
+    find: "image.unflushed = true; image.changeShape();",
     replace: "",
     seeds: 300,
   },
