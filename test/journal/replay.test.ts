@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { E } from "../../src/base/errno.ts";
-import { ExitCode, Failure } from "../../src/base/errors.ts";
+import { ExitCode, type Failure } from "../../src/base/errors.ts";
 import { BLOCK_BYTES } from "../../src/base/units.ts";
 import { type Replayed, type ReplayFile, replay } from "../../src/journal/replay.ts";
 import { scan } from "../../src/journal/scan.ts";
