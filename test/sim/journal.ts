@@ -25,6 +25,8 @@ export class SimJournal {
   broken = 0;
   /** Declared void. */
   isVoid = false;
+  /** Engines that have opened it. */
+  private lives = 0;
   private readonly home: SimHome;
   private readonly world: World;
 
@@ -63,6 +65,7 @@ export class SimJournal {
 
   /** As an engine finds it. */
   open(): OpenJournal {
+    const life = ++this.lives;
     const reader = readerOf(this.file.now);
     const { superblock } = readSuperblocks(reader);
     must(superblock !== undefined, () => "an engine finds no superblock");
@@ -88,6 +91,7 @@ export class SimJournal {
       },
       abandon: (done) =>
         this.world.after(1, () => {
+          if (life !== this.lives) return; // killed before it was done
           this.isVoid = true;
           done(0);
         }),
