@@ -93,11 +93,13 @@ export class Durability extends Committing {
   /** What was declared did not take place: `done` when a power cut will not make it do so. */
   cancel(image: Image, declared: number, done: () => void): void {
     this.context.cache.commits.stay(image);
-    if (declared === 0 || this.isBroken) done();
-    else {
-      const live = this.context.transactions.live(image.slot);
-      this.declareOperation({ kind: "cancel", image: live, offset: declared, length: 0 }, done);
-    }
+    const live = this.context.transactions.live(image.slot);
+    if (this.isBroken) done();
+    else if (declared !== 0) this.declareOperation({ kind: "cancel", image: live, offset: declared, length: 0 }, done);
+    // A commit made meanwhile may speak of the size that it was to have: the next one says what it has.
+    else if (live.commits > 0 || this.context.journal.busy)
+      this.declareOperation({ kind: "reshape", image: live, offset: image.size, length: 0 }, done);
+    else done();
   }
 
   private declareOperation(operation: BatchOperation, done: (result: number) => void): void {

@@ -20,6 +20,8 @@ const FOUND = new Map([
   [30_501_008, "the oracle did not think of what two lost requests come to together"],
   [50_077_866, "a change to ordered passed over an image whose size a killed engine had changed"],
   [80_013_989, "the journal was held to be empty that had failed while it was being emptied"],
+  [90_076_642, "a truncate that failed left the journal with the size that it would have had"],
+  [95_003_565, "a killed engine went on with giving up its journal"],
   [6_004_435, "a change of mode failed on an image whose file was being removed"],
   [51, "who waited for an image to be clean was not told until something else took it home"],
   [74, "blocks written home while a device flush failed counted as safe"],
