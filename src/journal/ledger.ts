@@ -65,6 +65,11 @@ export class LiveImage {
     return this.stale.has(block) || this.mixed.has(block);
   }
 
+  /** Home may have newer bytes of a block than its record, around a frame that is newer still: a commit of that frame voids the record. */
+  get isMixed(): boolean {
+    return this.mixed.size > 0;
+  }
+
   /** True if records speak of a size that home no longer has on stable media: to be voided before a commit speaks of a new one. */
   get isCut(): boolean {
     return this.voidFrom < this.claimed;

@@ -143,7 +143,7 @@ export class Committing {
     }
   }
 
-  private isOpen(image: Image): boolean {
+  protected isOpen(image: Image): boolean {
     return this.context.image(image.slot) === image;
   }
 

@@ -142,7 +142,7 @@ export class VolumeParts {
 
   /** Takes all of `image` home and flushes its device, whatever the durability mode. */
   protected takeHome(image: Image, done: (result: number) => void): void {
-    if (this.durability !== undefined) this.durability.flushHome(image, false, done);
+    if (this.durability !== undefined) this.durability.takeHome(image, done);
     else this.writer.flush(image, this.ticker.tick(), false, done);
   }
 

@@ -22,6 +22,7 @@ const FOUND = new Map([
   [80_013_989, "the journal was held to be empty that had failed while it was being emptied"],
   [90_076_642, "a truncate that failed left the journal with the size that it would have had"],
   [95_003_565, "a killed engine went on with giving up its journal"],
+  [90_060_017, "a drain left a record over which a newer frame lay, and home's bytes around that"],
   [6_004_435, "a change of mode failed on an image whose file was being removed"],
   [51, "who waited for an image to be clean was not told until something else took it home"],
   [74, "blocks written home while a device flush failed counted as safe"],
