@@ -1,7 +1,7 @@
 /**
  * An image as the cache knows it: the state of one inode slot that has, or had, dirty data.
  *
- * What must survive a killed engine lies in the inode record in the slab (408 bytes, this table):
+ * What must survive a killed engine lies in the inode record in the slab (416 bytes, this table):
  *
  *   0  u32 used (0 or 1)       4  u32 generation      8  f64 parent slot (-1: none)   16 u64 inode number
  *   24 u64 device              32 f64 look-ups held   40 u32 mode                     44 u32 flags (ImageFlag)
@@ -10,6 +10,7 @@
  *   96 f64 noted size, bytes  104 f64 noted mtime, ms         112 f64 size of a cut begun
  *   120 u16 name length        122 name, up to 255 bytes
  *   384 f64 mode, 392 f64 offset and 400 f64 length of a fallocate begun
+ *   408 f64 last commit before a cut or fallocate began
  *
  * `fs/inodes.ts` owns bytes 0 to 43, 80 to 95 and the name; this file owns the others (the note: `note.ts`).
  */
@@ -35,6 +36,8 @@ export const ImageFlag = {
   allocation: 128,
   /** Its size or holes were changed at home, and no device flush has covered that: the next engine opens it, or would not know. */
   shape: 256,
+  /** It has lost its last name, and what was dirty of it is dropped: home may have less than the journal. */
+  dropped: 512,
 } as const;
 
 /** The arguments of fallocate(2). */
@@ -109,6 +112,15 @@ export class ImageTable {
     this.f64[at] = mode;
     this.f64[at + 1] = offset;
     this.f64[at + 2] = length;
+  }
+
+  /** Sequence of the last commit of the journal when the cut or fallocate that has not ended began; 0: none had been. */
+  begunAfter(slot: InodeSlot): number {
+    return this.f64[(slot * INODE_BYTES + 408) / 8]!;
+  }
+
+  setBegunAfter(slot: InodeSlot, sequence: number): void {
+    this.f64[(slot * INODE_BYTES + 408) / 8] = sequence;
   }
 
   /** What was last noted of the backing file. */

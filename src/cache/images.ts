@@ -94,8 +94,9 @@ export class Image {
     this.clearFlag(ImageFlag.size);
   }
 
-  /** A truncate to `size` begins: if the engine dies before `endCut`, the next one carries it out. */
-  beginCut(size: number): void {
+  /** A truncate to `size` begins, behind the journal's commit `after`: if the engine dies before `endCut`, the next one carries it out. */
+  beginCut(size: number, after: number): void {
+    this.beginChange(after);
     this.table.setCut(this.slot, size);
     this.setFlag(ImageFlag.cut);
   }
@@ -105,9 +106,15 @@ export class Image {
   }
 
   /** The same for a fallocate and `endAllocation`. */
-  beginAllocation(allocation: Allocation): void {
+  beginAllocation(allocation: Allocation, after: number): void {
+    this.beginChange(after);
     this.table.setAllocation(this.slot, allocation);
     this.setFlag(ImageFlag.allocation);
+  }
+
+  /** One that a killed engine had begun began when that one says. */
+  private beginChange(after: number): void {
+    if (!this.hasFlag(ImageFlag.cut | ImageFlag.allocation)) this.table.setBegunAfter(this.slot, after);
   }
 
   endAllocation(): void {

@@ -19,7 +19,7 @@ import * as libc from "../sys/libc.ts";
 import { Mapping, VIEW_BYTES_MAX } from "../sys/memory.ts";
 
 const MAGIC = "HYPEGEAR";
-export const SLAB_VERSION = 2;
+export const SLAB_VERSION = 3;
 const SUPERBLOCK_BYTES = 4096;
 const COUNTERS_AT = 4096;
 const COUNTERS_BYTES = 60 * 1024;
@@ -27,7 +27,7 @@ const MEMORY_AT = 64 * 1024;
 const MEMORY_BYTES = 64 * 1024;
 const ROWS_AT = 128 * 1024;
 const HUGE_PAGE = 2 * 1024 * 1024;
-export const INODE_BYTES = 408;
+export const INODE_BYTES = 416;
 
 /** Bytes of a frame's row, a cache line; `frames.ts` gives them meaning. */
 export const FRAME_ROW_BYTES = 64;

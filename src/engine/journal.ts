@@ -16,7 +16,7 @@ import type { Timers } from "../base/timers.ts";
 import { BLOCK_BYTES } from "../base/units.ts";
 import { errnoOf, PositionedFile } from "../device/positioned-file.ts";
 import type { Inodes } from "../fs/inodes.ts";
-import { RING_AT } from "../journal/layout.ts";
+import { COMMIT_FRAMES_MAX, RING_AT } from "../journal/layout.ts";
 import { type Scan, scan } from "../journal/scan.ts";
 import { readSuperblocks, type Superblock } from "../journal/superblock.ts";
 import { O, SEEK_HOLE } from "../sys/constants.ts";
@@ -63,6 +63,8 @@ export function openJournal({ config, inodes, memory, timers, log }: JournalOpti
     path: (slot) => storedPathOf(inodes, slot),
     broken: known.broken,
     written: writtenBlocks(EngineFd.journal, superblock.blocks),
+    removedFd: inodes.held.openForFlush(),
+    commitFrames: COMMIT_FRAMES_MAX,
     acknowledged: (sequence) => known.acknowledge(sequence),
     failed: (result) => {
       known.broken = result;

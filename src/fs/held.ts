@@ -18,6 +18,13 @@ export class Held {
     libc.close(own);
   }
 
+  /** A descriptor for fsync(2). */
+  openForFlush(): number {
+    const fd = libc.openat(this.fd, libc.cstring("."), O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0);
+    if (fd < 0) throw new Failure(`backing directory: ${OWN_NAME}/held cannot be opened: ${errnoName(fd)}`);
+    return fd;
+  }
+
   nameOf(slot: InodeSlot): string {
     return String(slot);
   }
@@ -29,8 +36,7 @@ export class Held {
 
   /** Removes every file that `needed` does not claim. */
   sweep(needed: (name: string) => boolean): void {
-    const fd = libc.openat(this.fd, libc.cstring("."), O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0);
-    if (fd < 0) return;
+    const fd = this.openForFlush();
     const buffer = Buffer.alloc(32768);
     const leftovers: string[] = [];
     for (let got = readEntries(fd, buffer); got > 0; got = readEntries(fd, buffer)) {

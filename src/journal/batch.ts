@@ -6,7 +6,8 @@ import type { Slab } from "../cache/slab.ts";
 import type { Counters } from "../stats/counters.ts";
 import type { Io } from "../sys/io.ts";
 import type { Facts, OperationKind } from "./contract.ts";
-import type { Ledger, LiveImage } from "./ledger.ts";
+import type { Ledger } from "./ledger.ts";
+import type { LiveImage } from "./live-image.ts";
 
 /** One transaction. */
 export interface Batch {
@@ -23,6 +24,8 @@ export interface JournalContext {
   readonly slab: Slab;
   readonly frames: FrameTable;
   readonly ledger: Ledger;
+  /** Most frames in one commit, up to COMMIT_FRAMES_MAX. */
+  readonly commitFrames: number;
   /** An instant that orders this moment among writes. */
   tick(): Instant;
   /** The image whose frames bear `slot`. */

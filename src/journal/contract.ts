@@ -23,7 +23,7 @@ export interface Facts {
  *
  *   revoke     records of earlier commits in the range are void, and so is what they say of a size beyond `offset` when the
  *              range has no end: home has what is newer. Takes place before the commit's own blocks.
- *   gone       the file is about to be removed: earlier records are void. Takes place before the commit's own blocks.
+ *   gone       the file is about to be removed, and may be missing. Earlier records are for one that a power cut brings back.
  *   truncate   the size becomes `offset`, and what was beyond is gone. Takes place after the commit's blocks.
  *   zero       the range reads as zeros. Takes place after the commit's blocks.
  *   reshape    the file is about to be cut: a filesystem that finishes that when it comes up again sets its mtime (ext4 does)

@@ -95,10 +95,10 @@ export class DescriptorBuilder {
     return HEADER_BYTES + this.imageLength + this.records * RECORD_BYTES + this.operationBytes.length * OPERATION_BYTES;
   }
 
-  /** True if an image, a record and an operation still fit. */
-  get hasRoom(): boolean {
-    const more = IMAGE_BYTES + PATH_BYTES_MAX + RECORD_BYTES + OPERATION_BYTES;
-    return this.records < COMMIT_FRAMES_MAX && this.bytes + more <= DESCRIPTOR_BYTES_MAX;
+  /** True if `count` operations or records still fit, each with an image that is not in it yet. */
+  hasRoom(count: number): boolean {
+    const more = IMAGE_BYTES + PATH_BYTES_MAX + Math.max(RECORD_BYTES, OPERATION_BYTES);
+    return this.bytes + count * more <= DESCRIPTOR_BYTES_MAX;
   }
 
   /** Adds an image; its index. */

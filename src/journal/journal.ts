@@ -10,20 +10,16 @@
  * After a failed write or flush nothing more is appended (`broken`): what is on the medium then is not known, and a flush that
  * succeeds later proves nothing.
  */
-import { crc32 } from "node:zlib";
 import { assert } from "../base/assert.ts";
 import { E } from "../base/errno.ts";
 import { event, result, runTask, type Task } from "../base/task.ts";
-import { BLOCK_BYTES, type FrameNo, type InodeSlot, type Instant } from "../base/units.ts";
+import { BLOCK_BYTES, type Instant } from "../base/units.ts";
 import { Counter } from "../stats/counters.ts";
-import { IoVector } from "../sys/iovec.ts";
-import { Mapping } from "../sys/memory.ts";
 import { Ahead } from "./ahead.ts";
 import type { Batch, JournalContext } from "./batch.ts";
-import { type Facts, isAction } from "./contract.ts";
-import { DescriptorBuilder } from "./descriptor.ts";
-import { COMMIT_FRAMES_MAX, DESCRIPTOR_BLOCKS_MAX, DESCRIPTOR_BYTES_MAX, ringOffset } from "./layout.ts";
-import type { LiveImage } from "./ledger.ts";
+import { CommitBuilder, type Part } from "./commit-builder.ts";
+import { isAction } from "./contract.ts";
+import { DESCRIPTOR_BLOCKS_MAX, ringOffset } from "./layout.ts";
 import { Ring } from "./ring.ts";
 import type { Scan } from "./scan.ts";
 import type { Superblock } from "./superblock.ts";
@@ -32,23 +28,6 @@ import { Superblocks, writeWhole } from "./superblocks.ts";
 /** Room that only transactions without frames may take: revokes must always find some, or home could not be vouched for. */
 const RESERVED_BLOCKS = 64;
 
-interface InstantOfBatch {
-  instant: Instant;
-  /** No live commit changes a shape: of each block home has durably what no frame has, and earlier records are void. */
-  isAnew: boolean;
-  images: Map<InodeSlot, LiveImage>;
-  facts: Map<LiveImage, Facts>;
-}
-
-interface Part {
-  sequence: number;
-  images: LiveImage[];
-  sizes: number[];
-  blocks: number[][];
-  end: number;
-  checksum: number;
-}
-
 export class Journal {
   /** The negated error number of the first write or flush that failed; 0: none did. */
   broken: number;
@@ -56,8 +35,6 @@ export class Journal {
   busy = false;
   /** Ring blocks that are taken when it is over, at the most. */
   private claimed = 0;
-  /** Sequence of the first commit of the last transaction, which has its operations. */
-  lastFirst = 0;
   /** `renew` has succeeded: transactions may come. */
   isReady = false;
   private trimming = false;
@@ -66,15 +43,10 @@ export class Journal {
   private readonly superblocks: Superblocks;
   private readonly ring: Ring;
   private readonly ahead: Ahead;
-  private readonly memory = Mapping.anonymous(DESCRIPTOR_BYTES_MAX);
-  private readonly builder: DescriptorBuilder;
-  private readonly iov = new IoVector(COMMIT_FRAMES_MAX + 1);
+  private readonly builder: CommitBuilder;
   /** Sequence of the next commit; every commit below `durable` is on stable media. */
   private next: number;
   private durable: number;
-  /** Of the commit that is being built: entries of `iov` in use, and the checksum of its frames. */
-  private entries = 0;
-  private payloadChecksum = 0;
 
   /**
    * `fd`: the journal file, opened for direct I/O where that works. `scan` says where the log ends; `superblock` is what
@@ -98,8 +70,12 @@ export class Journal {
     });
     this.next = sequence;
     this.durable = sequence;
-    this.builder = new DescriptorBuilder(Buffer.from(this.memory.view(0, DESCRIPTOR_BYTES_MAX)));
-    this.builder.checksum = previous;
+    this.builder = new CommitBuilder(context, previous);
+  }
+
+  /** Sequence of the last commit that is on stable media; 0: there is none. */
+  get lastDurable(): number {
+    return this.durable - 1;
   }
 
   /** Ring blocks, and how many of them are taken. */
@@ -124,9 +100,10 @@ export class Journal {
 
   /** Most ring blocks that a transaction of `frames` blocks takes. */
   private worst(frames: number): number {
-    const descriptors = Math.ceil((frames + 1) / COMMIT_FRAMES_MAX) * DESCRIPTOR_BLOCKS_MAX;
-    const skipped = Math.min(frames, COMMIT_FRAMES_MAX) + DESCRIPTOR_BLOCKS_MAX; // at the ring's end
-    return frames + descriptors + skipped + (frames > 0 ? RESERVED_BLOCKS : 0);
+    const { commitFrames } = this.context;
+    const commits = Math.ceil((frames + 1) / commitFrames) + (frames > 0 ? 1 : 0); // and one for actions that found no room
+    const skipped = Math.min(frames, commitFrames) + DESCRIPTOR_BLOCKS_MAX; // at the ring's end
+    return frames + commits * DESCRIPTOR_BLOCKS_MAX + skipped + (frames > 0 ? RESERVED_BLOCKS : 0);
   }
 
   /** Appends a transaction; `done` gets 0 when it is on stable media, or a negated error number (ENOSPC and not `broken`: there is no
@@ -146,32 +123,34 @@ export class Journal {
   }
 
   private *write(batch: Batch): Task<number> {
-    const then = this.instantOf(batch);
+    const { builder, ring } = this;
+    const then = builder.instantOf(batch);
     const first = this.next;
     const parts: Part[] = [];
-    const { head } = this.ring;
-    const { checksum } = this.builder;
-    for (let at = 0, isFirst = true; isFirst || at < batch.count; isFirst = false) {
-      const part = this.build(batch, at, isFirst, then);
-      at += this.builder.records;
-      const position = this.ring.place(this.builder.blocks + this.builder.records);
+    const { head } = ring;
+    const { checksum } = builder;
+    for (let at = 0, isLast = false; !isLast; ) {
+      const part = builder.build(batch, at, parts.length === 0, then);
+      part.sequence = this.next;
+      at += builder.records;
+      isLast = at === batch.count && builder.addActions(batch, part, then);
+      const blocks = builder.blocks + builder.records;
+      const position = ring.place(blocks);
       if (position < 0) {
         // Nothing of it counts; what was written of it is written over.
-        this.ring.head = head;
-        this.builder.checksum = checksum;
+        ring.head = head;
+        builder.checksum = checksum;
         this.next = first;
         return -E.ENOSPC;
       }
       parts.push(part);
-      const end = position + this.builder.blocks + this.builder.records;
-      yield* event((clear) => this.ahead.take(position, end, clear));
-      const outcome = yield* this.writePart(part, position, first, at >= batch.count);
+      yield* event((clear) => this.ahead.take(position, position + blocks, clear));
+      const outcome = yield* this.writePart(part, position, first, isLast);
       if (outcome < 0) return this.fail(outcome);
     }
     const outcome = parts.length === 1 ? 0 : yield* this.flush();
     if (outcome < 0) return this.fail(outcome);
     if (this.broken !== 0) return this.broken; // by a trim meanwhile: the journal may be void by now
-    this.lastFirst = first;
     this.settle(batch, parts, then.instant);
     this.ahead.keep();
     return 0;
@@ -191,20 +170,21 @@ export class Journal {
     const { counters, ledger } = this.context;
     for (const { kind, image, offset, length } of batch.operations) {
       if (kind === "revoke") ledger.revoke(image, offset, length);
-      else if (kind === "gone") ledger.revoke(image, 0, Number.POSITIVE_INFINITY);
+      else if (kind === "gone") ledger.leave(image, this.next - 1);
     }
-    const acts = batch.operations.some(({ kind }) => isAction(kind));
-    this.enter(parts, acts, instant);
+    this.enter(parts, instant);
     counters.at[Counter.commits]! += parts.length;
-    for (const { kind, image, offset, length } of batch.operations)
-      if (isAction(kind)) ledger.act(image, kind, offset, length);
+    for (const { kind, image, offset, length } of batch.operations) {
+      if (isAction(kind)) image.unfinished.push({ sequence: this.next - 1, kind, offset, length });
+      else if (kind === "cancel") ledger.cancel(image, offset);
+    }
     this.durable = this.next;
     this.context.acknowledged(this.next - 1);
   }
 
-  private enter(parts: readonly Part[], acts: boolean, instant: Instant): void {
+  private enter(parts: readonly Part[], instant: Instant): void {
     const { ledger } = this.context;
-    for (const { sequence, end, checksum: own, images, blocks, sizes } of parts) {
+    for (const { sequence, end, checksum: own, images, blocks, sizes, acts } of parts) {
       ledger.add(
         sequence,
         end,
@@ -219,92 +199,27 @@ export class Journal {
     }
   }
 
-  /** What is true of the batch's images now: guests go on while it is written. */
-  private instantOf({ frames, count, operations }: Batch): InstantOfBatch {
-    const { context } = this;
-    const images = new Map<InodeSlot, LiveImage>();
-    for (let i = 0; i < count; i++) {
-      const slot = context.frames.image(frames[i] as FrameNo);
-      if (!images.has(slot)) images.set(slot, context.imageOf(slot));
-    }
-    const all = new Set([...operations.map(({ image }) => image), ...images.values()]);
-    const facts = new Map([...all].map((image) => [image, context.facts(image)]));
-    return { instant: context.tick(), isAnew: !context.ledger.hasActions, images, facts };
-  }
-
-  /** Fills the descriptor with as many of the frames from `from` on as fit, and the iovec with where they are. */
-  private build(batch: Batch, from: number, withOperations: boolean, instant: InstantOfBatch): Part {
-    const { builder, context } = this;
-    const { frames } = context;
-    const images: LiveImage[] = [];
-    const sizes: number[] = [];
-    const blocks: number[][] = [];
-    const indexOf = (image: LiveImage): number => {
-      const known = images.indexOf(image);
-      if (known >= 0) return known;
-      const facts = instant.facts.get(image)!;
-      images.push(image);
-      sizes.push(facts.size);
-      blocks.push([]);
-      return builder.image(image.identity, facts);
-    };
-    builder.begin();
-    this.entries = 1;
-    this.payloadChecksum = 0;
-    if (withOperations) {
-      for (const { kind, image, offset, length } of batch.operations) {
-        assert(builder.hasRoom, "whoever makes a batch bounds its operations");
-        builder.operation(kind, indexOf(image), offset, length);
-      }
-    }
-    for (let at = from; at < batch.count && builder.hasRoom; at++) {
-      const frame = batch.frames[at] as FrameNo;
-      const live = instant.images.get(frames.image(frame))!;
-      const index = indexOf(live);
-      const block = frames.block(frame);
-      const [low, high, sectors] = [frames.low(frame), frames.high(frame), frames.sectors(frame)];
-      this.addPayload(frame);
-      builder.record(index, { block, low, high, sectors, isAnew: instant.isAnew || live.isOutdated(block) });
-      blocks[index]!.push(block);
-    }
-    return { sequence: this.next, images, sizes, blocks, end: 0, checksum: 0 };
-  }
-
-  private addPayload(frame: FrameNo): void {
-    const { iov, context } = this;
-    const { slab } = context;
-    const at = slab.frameIndex(frame);
-    this.payloadChecksum = crc32(slab.frameView(frame).subarray(at, at + BLOCK_BYTES), this.payloadChecksum);
-    const address = slab.frameAddress(frame);
-    if (this.entries > 1 && iov.endsAt(this.entries - 1, address)) iov.extend(this.entries - 1, BLOCK_BYTES);
-    else iov.set(this.entries++, address, BLOCK_BYTES);
-  }
-
   private *writePart(part: Part, position: number, first: number, isLast: boolean): Task<number> {
-    const { builder, ring, iov, context, superblocks } = this;
-    const blocks = builder.blocks;
-    const count = builder.records;
+    const { builder, ring, context, superblocks } = this;
+    const blocks = builder.blocks + builder.records;
     superblocks.extendLease();
     builder.finish({
       id: superblocks.current.id,
-      sequence: this.next,
+      sequence: this.next++,
       position,
       first,
       isLast,
       epoch: superblocks.current.epoch,
       civilMs: superblocks.civilMs(),
-      previous: builder.checksum,
-      payloadChecksum: this.payloadChecksum,
     });
-    ring.advance(position, blocks + count);
+    ring.advance(position, blocks);
     part.end = ring.head;
     part.checksum = builder.checksum;
-    this.next++;
-    iov.set(0, this.memory.address, blocks * BLOCK_BYTES);
-    context.counters.at[Counter.journalBytes]! += (blocks + count) * BLOCK_BYTES;
+    const bytes = blocks * BLOCK_BYTES;
+    context.counters.at[Counter.journalBytes]! += bytes;
     const durably = isLast && part.sequence === first;
-    const bytes = (blocks + count) * BLOCK_BYTES;
-    const write = { iov, entries: this.entries, bytes, offset: ringOffset(position), durably };
+    const { iov, entries } = builder;
+    const write = { iov, entries, bytes, offset: ringOffset(position), durably };
     return yield* writeWhole(context.io, this.fd, write);
   }
 

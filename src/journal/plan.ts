@@ -53,7 +53,7 @@ export function planOf(commits: readonly Commit[]): Map<string, PlannedImage> {
       else if (kind === "reshape" || kind === "truncate") images[image]!.isReshaped = true;
     }
     descriptor.images.forEach(({ facts }, i) => {
-      images[i]!.facts = facts;
+      if (!images[i]!.isGone) images[i]!.facts = facts;
       images[i]!.size = Math.max(images[i]!.size, facts.size);
     });
     for (let i = 0; i < descriptor.records; i++) {
@@ -62,7 +62,7 @@ export function planOf(commits: readonly Commit[]): Map<string, PlannedImage> {
       put(images[image]!, block, { at: payloadAt + i * BLOCK_BYTES, low, high, sectors });
     }
     for (const { kind, image, offset, length } of descriptor.operations()) {
-      if (cancelled.has(`${descriptor.header.sequence} ${keyOf(images[image]!.identity)}`)) continue;
+      if (cancelled.has(changeOf(descriptor.header.sequence, images[image]!.identity))) continue;
       if (kind === "truncate") truncate(images[image]!, offset);
       else if (kind === "zero") zero(images[image]!, offset, length);
     }
@@ -72,12 +72,15 @@ export function planOf(commits: readonly Commit[]): Map<string, PlannedImage> {
 
 const keyOf = ({ inode, birth }: Identity): string => `${inode}@${birth}`;
 
-/** Commits, each with an image, of which a later commit says that they did not change that image's shape. */
-function cancelledIn(commits: readonly Commit[]): Set<string> {
+/** What commit `sequence` does to the shape of an image. */
+export const changeOf = (sequence: number, identity: Identity): string => `${sequence} ${keyOf(identity)}`;
+
+/** Changes of shape of which a later commit says that they did not take place (`changeOf`). */
+export function cancelledIn(commits: readonly Commit[]): Set<string> {
   const cancelled = new Set<string>();
   for (const { descriptor } of commits) {
     for (const { kind, image, offset } of descriptor.operations())
-      if (kind === "cancel") cancelled.add(`${offset} ${keyOf(descriptor.images[image]!.identity)}`);
+      if (kind === "cancel") cancelled.add(changeOf(offset, descriptor.images[image]!.identity));
   }
   return cancelled;
 }
@@ -107,8 +110,10 @@ function revoke(image: PlannedImage, offset: number, length: number): void {
   }
 }
 
+/** A file that the cut has brought back is to have what was flushed. Where files have no time of birth, it may be another one. */
 function leave(image: PlannedImage): void {
   image.isGone = true;
+  if (image.identity.birth !== 0) return;
   image.blocks.clear();
   image.actions = [];
   image.size = 0;

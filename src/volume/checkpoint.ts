@@ -7,8 +7,10 @@ import type { Timers } from "../base/timers.ts";
 import { asInstant } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
 import type { Journal } from "../journal/journal.ts";
-import type { Ledger, LiveImage } from "../journal/ledger.ts";
+import type { Ledger } from "../journal/ledger.ts";
+import type { LiveImage } from "../journal/live-image.ts";
 import type { Writer } from "../writeback/writer.ts";
+import type { Removals } from "./removals.ts";
 
 /** Share of the ring in use at which a checkpoint begins, and how much one frees. */
 const BEGIN_SHARE = 1 / 3;
@@ -21,6 +23,7 @@ export interface CheckpointContext {
   readonly writer: Writer;
   readonly ticker: Ticker;
   readonly timers: Timers;
+  readonly removals: Removals;
   nowUs(): number;
   /** The image that the journal knows as `live`, opened if need be; 0: it was closed, and flushed before; or a negated error number. */
   imageOf(live: LiveImage): Image | number;
@@ -121,7 +124,14 @@ export class Checkpoint {
   }
 
   private flush(live: LiveImage, instant: number, done: (result: number) => void): void {
-    const { writer, ticker } = this.context;
+    const { writer, ticker, removals } = this.context;
+    if (live.isLeaving) {
+      removals.flush((result) => {
+        if (result === 0) live.removed();
+        done(result);
+      });
+      return;
+    }
     const image = this.context.imageOf(live);
     if (typeof image === "number") done(image);
     else writer.flush(image, asInstant(Math.min(instant, ticker.tick())), false, done);

@@ -9,7 +9,7 @@ import { asInstant, type InodeSlot } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
 import { isAction } from "../journal/contract.ts";
 import type { Journal } from "../journal/journal.ts";
-import type { LiveImage } from "../journal/ledger.ts";
+import type { LiveImage } from "../journal/live-image.ts";
 import type { Writer } from "../writeback/writer.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { Router } from "./route.ts";
@@ -59,8 +59,8 @@ interface FlushWaiter {
 
 interface Declaration {
   operation: BatchOperation;
-  /** Gets the sequence of the commit that has it; 0: none has. */
-  done: (sequence: number) => void;
+  /** `isTold`: a commit has it. */
+  done: (isTold: boolean) => void;
 }
 
 export class Committing {
@@ -356,7 +356,7 @@ export class Committing {
     const end = (result: number): void => {
       this.actsUnderway = false;
       // A journal that failed keeps nobody from going on.
-      for (const declaration of declarations) declaration.done(result === 0 ? journal.lastFirst : 0);
+      for (const declaration of declarations) declaration.done(result === 0);
       for (const flush of flushes) this.endFlush(flush, result);
       done(result);
     };
@@ -393,7 +393,7 @@ export class Committing {
         else this.context.abandon((outcome) => (outcome < 0 ? this.voidLater(outcome) : this.voided()));
       });
     }
-    for (const { done } of this.declarations.splice(0)) done(0);
+    for (const { done } of this.declarations.splice(0)) done(false);
     for (const done of this.commitWaiters.splice(0)) done(journal.broken);
   }
 }

@@ -18,7 +18,7 @@ import { E } from "../base/errno.ts";
 import { BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
 import type { OperationKind } from "../journal/contract.ts";
-import type { Version } from "../journal/ledger.ts";
+import type { Version } from "../journal/live-image.ts";
 import { Committing, type DurabilityContext, type DurabilityMode, NOTHING_DIRTY } from "./committing.ts";
 import type { BatchOperation } from "./transactions.ts";
 
@@ -94,42 +94,63 @@ export class Durability extends Committing {
     };
   }
 
-  /** The image's shape is about to change at home: `done` when it may, with what `cancel` needs. */
-  declare(image: Image, kind: OperationKind, offset: number, length: number, done: (result: number) => void): void {
-    const live = this.context.transactions.live(image.slot);
-    const isCut = kind === "truncate" && offset < image.size && live.commits > 0;
-    if (this.isBroken || (this.mode !== "ordered" && !isCut)) done(0);
-    else if (this.mode === "ordered") this.declareOperation({ kind, image: live, offset, length }, done);
-    else this.declareOperation({ kind: "reshape", image: live, offset, length }, () => done(0));
+  /** See `ShapeJournal`. */
+  get lastCommit(): number {
+    return this.context.journal.lastDurable;
   }
 
-  /** What was declared did not take place: `done` when a power cut will not make it do so. */
-  cancel(image: Image, declared: number, done: () => void): void {
-    this.context.cache.commits.stay(image);
+  /** The image's shape is about to change at home: `done` when it may, and whether the journal has it as something to do. */
+  declare(
+    image: Image,
+    kind: OperationKind,
+    offset: number,
+    length: number,
+    done: (isDeclared: boolean) => void,
+  ): void {
     const live = this.context.transactions.live(image.slot);
+    const isCut = kind === "truncate" && offset < image.size && live.commits > 0;
+    if (this.isBroken || (this.mode !== "ordered" && !isCut)) done(false);
+    else if (this.mode === "ordered") this.declareOperation({ kind, image: live, offset, length }, done);
+    else this.declareOperation({ kind: "reshape", image: live, offset, length }, () => done(false));
+  }
+
+  /** See `ShapeJournal`. */
+  cancel(image: Image, done: () => void): void {
+    const live = this.context.transactions.live(image.slot);
+    const { length } = live.unfinished;
     if (this.isBroken) done();
-    else if (declared !== 0) this.declareOperation({ kind: "cancel", image: live, offset: declared, length: 0 }, done);
+    else if (length > 0) {
+      let left = length;
+      const told = (): void => {
+        if (--left === 0) done();
+      };
+      for (const { sequence } of live.unfinished)
+        this.declareOperation({ kind: "cancel", image: live, offset: sequence, length: 0 }, told);
+    }
     // A commit made meanwhile may speak of the size that it was to have: the next one says what it has.
     else if (live.commits > 0 || this.context.journal.busy)
       this.declareOperation({ kind: "reshape", image: live, offset: image.size, length: 0 }, done);
     else done();
   }
 
-  private declareOperation(operation: BatchOperation, done: (result: number) => void): void {
+  private declareOperation(operation: BatchOperation, done: (isTold: boolean) => void): void {
     this.declarations.push({ operation, done });
   }
 
   /** The bytes of `image` in [offset, end) were changed at home, past the cache, but not yet durably; `declared`: the journal says so. */
   changedAtHome(image: Image, offset: number, end: number, declared: boolean): void {
-    if (declared) return;
-    const { ticker, transactions } = this.context;
+    const { ticker, transactions, ledger } = this.context;
+    if (declared) {
+      ledger.finish(transactions.live(image.slot));
+      return;
+    }
     const first = Math.floor(offset / BLOCK_BYTES);
     const last = Math.ceil(end / BLOCK_BYTES);
     transactions.changedAtHome(image, first, last, ticker.tick());
     transactions.cut(transactions.live(image.slot), image.size);
   }
 
-  /** The file of `image` loses its last name: `done` when its records no longer matter. */
+  /** The file at `slot` has lost its last name: `done` when it may be removed, and recovery will not miss it. */
   gone(slot: InodeSlot, done: () => void): void {
     const live = this.context.transactions.live(slot);
     const end = (): void => {
@@ -137,16 +158,16 @@ export class Durability extends Committing {
       done();
     };
     const { isReady, busy } = this.context.journal; // not ready: it may hold what a killed predecessor did not hear of
-    live.leave();
+    live.leave(Number.POSITIVE_INFINITY);
     const whenVoid = (result: number): void => {
       if (result === 0) end();
       else this.voidWaiters.push(whenVoid);
     };
-    const told = (sequence: number): void => {
-      if (sequence > 0 || !this.isBroken || this.voiding === "done") end();
+    const told = (isTold: boolean): void => {
+      if (isTold || !this.isBroken || this.voiding === "done") end();
       else this.voidWaiters.push(whenVoid);
     };
-    if (this.isBroken || (live.commits === 0 && isReady && !busy)) told(0);
+    if (this.isBroken || (live.commits === 0 && isReady && !busy)) told(false);
     else this.declareOperation({ kind: "gone", image: live, offset: 0, length: 0 }, told);
   }
 
@@ -184,6 +205,7 @@ export class Durability extends Committing {
   openLive(): number {
     const { ledger, transactions } = this.context;
     for (const live of ledger.liveImages()) {
+      if (live.isLeaving) continue;
       const slot = transactions.slotOf(live);
       const image = slot === undefined ? 0 : this.context.open(slot);
       if (typeof image === "number" && image < 0 && image !== -E.ESTALE) return image; // its file is being removed

@@ -3,7 +3,7 @@ import type { Clock, Ticker } from "../base/clock.ts";
 import type { Timers } from "../base/timers.ts";
 import { asBlock, asInstant, type FrameNo, type InodeSlot } from "../base/units.ts";
 import { type FrameTable, NONE } from "../cache/frames.ts";
-import type { ImageTable } from "../cache/image.ts";
+import { ImageFlag, type ImageTable } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
 import type { Slab } from "../cache/slab.ts";
 import type { WriteCache } from "../cache/write-cache.ts";
@@ -17,6 +17,7 @@ import type { Io } from "../sys/io.ts";
 import type { Writer } from "../writeback/writer.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { Durability, type DurabilityMode } from "./durability.ts";
+import { Removals } from "./removals.ts";
 import { Router } from "./route.ts";
 import { Transactions } from "./transactions.ts";
 
@@ -30,6 +31,10 @@ export interface OpenJournal {
   readonly broken: number;
   /** Ring blocks from the first that were written since the file was made, at least nearly. */
   readonly written: number;
+  /** A descriptor of the directory that files are moved to when they lose their last name: a flush of it makes that durable. */
+  readonly removedFd: number;
+  /** Most frames in one commit, up to COMMIT_FRAMES_MAX. */
+  readonly commitFrames: number;
   /** Which file the image at `slot` is, and its path below the backing directory. */
   identity(slot: InodeSlot): Identity;
   path(slot: InodeSlot): string;
@@ -85,6 +90,7 @@ export class Journaling {
     const journalContext = {
       ...context,
       ledger,
+      commitFrames: found.commitFrames,
       acknowledged: (sequence: number) => found.acknowledged(sequence),
       imageOf: (slot: InodeSlot) => transactions.live(slot),
       facts: transactions.facts.bind(transactions),
@@ -95,6 +101,7 @@ export class Journaling {
       ...context,
       ledger,
       journal: this.journal,
+      removals: new Removals(context.io, found.removedFd),
       imageOf: (live) => {
         const slot = transactions.slotOf(live);
         return slot === undefined ? 0 : context.open(slot);
@@ -118,9 +125,17 @@ export class Journaling {
     );
   }
 
-  /** Takes the live commits into the books. Before frames are restored. */
-  load(): void {
-    this.ledger.load(this.found.scan.commits, this.found.superblock.blocks);
+  /** Takes the live commits into the books; `slots`: the inode records in use. Before frames are restored. */
+  load(slots: readonly InodeSlot[]): void {
+    const { table } = this.context;
+    for (const slot of slots) this.transactions.live(slot);
+    this.ledger.load(this.found.scan.commits, this.found.superblock.blocks, (live, sequence) => {
+      const slot = this.transactions.slotOf(live);
+      if (slot === undefined || (table.flags(slot) & (ImageFlag.cut | ImageFlag.allocation)) === 0) return false;
+      return sequence > table.begunAfter(slot);
+    });
+    for (const slot of slots)
+      if ((table.flags(slot) & ImageFlag.dropped) !== 0) this.transactions.live(slot).leave(Number.POSITIVE_INFINITY);
     this.durability.resume();
   }
 
@@ -132,13 +147,13 @@ export class Journaling {
   }
 
   /**
-   * After frames were restored; `slots`: the inode records in use. A live record whose block has no frame was home, or was
+   * After frames were restored. A live record whose block has no frame was home, or was
    * dropped, when the earlier engine died: home has those bytes, or newer ones. If it has a frame that is newer, home may
    * have the rest of the block newer too.
    */
-  reconcile(slots: Iterable<InodeSlot>): void {
-    for (const slot of slots) this.transactions.live(slot);
+  reconcile(): void {
     for (const live of this.ledger.liveImages()) {
+      if (live.isLeaving) continue; // of which home may have nothing
       const slot = this.transactions.slotOf(live);
       for (const block of Array.from(live.records.keys())) {
         const frame = slot === undefined ? NONE : this.context.cache.find(slot, asBlock(block));
@@ -153,7 +168,8 @@ export class Journaling {
 
   /** The image was opened: the journal may speak of a size that it had before, unless it is told of all that changes one. */
   opened(image: Image): void {
-    if (!this.context.cache.commits.holdsBack) this.transactions.live(image.slot).cut(image.size);
+    const live = this.transactions.live(image.slot);
+    if (!this.context.cache.commits.holdsBack && !live.isLeaving) live.cut(image.size);
   }
 
   /** False while closing the image's file would leave a live commit unable to go. */

@@ -37,6 +37,8 @@ export interface ReshapeContext {
 export interface ShapeJournal {
   /** Copies within home cannot be told to it. */
   readonly refusesCopies: boolean;
+  /** Sequence of the last commit that is on stable media; 0: there is none. */
+  readonly lastCommit: number;
   /** Runs `begin` when a change of shape may begin. */
   whenSteady(begin: () => void): void;
   declare(
@@ -44,21 +46,22 @@ export interface ShapeJournal {
     kind: "truncate" | "zero",
     offset: number,
     length: number,
-    done: (result: number) => void,
+    done: (isDeclared: boolean) => void,
   ): void;
-  /** `declared`: the journal has it. */
+  /** `declared`: all of it was. */
   changedAtHome(image: Image, offset: number, end: number, declared: boolean): void;
-  /** What was `declared` did not take place. */
-  cancel(image: Image, declared: number, done: () => void): void;
+  /** What was declared did not take place: `done` when a power cut will not make it do so. */
+  cancel(image: Image, done: () => void): void;
 }
 
 /** Where there is none. */
 export const NO_JOURNAL: ShapeJournal = {
   refusesCopies: false,
+  lastCommit: 0,
   whenSteady: (begin) => begin(),
-  declare: (_image, _kind, _offset, _length, done) => done(0),
+  declare: (_image, _kind, _offset, _length, done) => done(false),
   changedAtHome: () => undefined,
-  cancel: (_image, _declared, done) => done(),
+  cancel: (_image, done) => done(),
 };
 
 export class Reshape {
@@ -78,18 +81,18 @@ export class Reshape {
     const { context } = this;
     const blockEnd = Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
     return this.alone(image, function* (reshape, spares) {
-      image.beginCut(size);
+      image.beginCut(size, context.journal().lastCommit);
       const declared = yield* reshape.declare(image, "truncate", size, 0);
       const outcome = yield* result((done) => context.io.truncate(image.file.buffered, size, done));
       if (outcome < 0) {
         image.endCut();
-        return yield* reshape.failed(image, [declared], outcome);
+        return yield* reshape.failed(image, outcome);
       }
       context.cache.dropFrom(image, asBlock(Math.ceil(size / BLOCK_BYTES)));
       reshape.zeroWithin(image, size, blockEnd, spares);
       image.setHomeAndSize(size);
       image.endCut();
-      reshape.changed(image, size, Number.POSITIVE_INFINITY, declared !== 0);
+      reshape.changed(image, size, Number.POSITIVE_INFINITY, declared);
       context.space.forget(image.slot);
       reshape.touch(image);
       return 0;
@@ -103,7 +106,7 @@ export class Reshape {
    */
   allocate(image: Image, mode: number, offset: number, length: number): Task<number> {
     return this.alone(image, function* (reshape, spares) {
-      image.beginAllocation({ mode, offset, length });
+      image.beginAllocation({ mode, offset, length }, reshape.context.journal().lastCommit);
       const outcome = yield* reshape.allocateAlone(image, mode, offset, length, spares);
       image.endAllocation();
       return outcome;
@@ -115,26 +118,21 @@ export class Reshape {
     const zeroes = (mode & (FALLOC.PUNCH_HOLE | FALLOC.ZERO_RANGE)) !== 0;
     const keepsSize = (mode & FALLOC.KEEP_SIZE) !== 0;
     const end = offset + length;
-    const declared: number[] = [];
-    if (zeroes) declared.push(yield* this.declare(image, "zero", offset, length));
+    let declared = true;
+    if (zeroes) declared = yield* this.declare(image, "zero", offset, length);
     const size = keepsSize ? image.size : Math.max(image.size, end);
-    if (image.homeSize < size) declared.push(yield* this.declare(image, "truncate", size, 0));
+    if (image.homeSize < size) declared = (yield* this.declare(image, "truncate", size, 0)) && declared;
     // Home may be shorter than the image: its size is what the mode is about, so it comes first.
     if (image.homeSize < image.size) {
       const grown = yield* result((done) => context.io.truncate(image.file.buffered, image.size, done));
-      if (grown < 0) return yield* this.failed(image, declared, grown);
+      if (grown < 0) return yield* this.failed(image, grown);
       image.homeSize = image.size;
     }
     const outcome = yield* result((done) => context.io.fallocate(image.file.buffered, mode, offset, length, done));
-    if (outcome < 0) return yield* this.failed(image, declared, outcome);
+    if (outcome < 0) return yield* this.failed(image, outcome);
     if (zeroes) this.discard(image, offset, end, spares);
     if (!keepsSize && end > image.size) image.setHomeAndSize(end);
-    this.changed(
-      image,
-      offset,
-      zeroes ? end : offset,
-      declared.every((one) => one !== 0),
-    );
+    this.changed(image, offset, zeroes ? end : offset, declared);
     context.space.forget(image.slot);
     this.touch(image);
     return 0;
@@ -212,12 +210,14 @@ export class Reshape {
     this.context.journal().changedAtHome(image, offset, end, declared);
   }
 
-  private *declare(image: Image, kind: "truncate" | "zero", offset: number, length: number): Task<number> {
-    return yield* result((done) => this.context.journal().declare(image, kind, offset, length, done));
+  /** True if the journal has it. */
+  private *declare(image: Image, kind: "truncate" | "zero", offset: number, length: number): Task<boolean> {
+    const journal = this.context.journal();
+    return (yield (resume) => journal.declare(image, kind, offset, length, resume)) as boolean;
   }
 
-  private *failed(image: Image, declared: readonly number[], outcome: number): Task<number> {
-    for (const one of declared) yield* event((done) => this.context.journal().cancel(image, one, done));
+  private *failed(image: Image, outcome: number): Task<number> {
+    yield* event((done) => this.context.journal().cancel(image, done));
     return outcome;
   }
 

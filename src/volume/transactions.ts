@@ -10,7 +10,8 @@ import type { WriteCache } from "../cache/write-cache.ts";
 import type { Batch } from "../journal/batch.ts";
 import type { Facts, Identity } from "../journal/contract.ts";
 import type { Journal } from "../journal/journal.ts";
-import { commitMark, type Ledger, type LiveImage } from "../journal/ledger.ts";
+import { commitMark, type Ledger } from "../journal/ledger.ts";
+import type { LiveImage } from "../journal/live-image.ts";
 
 /** Most operations of one transaction: its descriptor holds them beside as many images. */
 const OPERATIONS_MAX = 400;
@@ -128,7 +129,7 @@ export class Transactions {
     const isOpen = this.lives.get(slot) === live;
     const image = isOpen ? this.context.image(slot) : undefined;
     const sequence = succeeded ? live.records.get(cache.frames.block(frame)) : undefined;
-    if (sequence !== undefined) this.reconcile(frame, live, image);
+    if (sequence !== undefined && !live.isLeaving) this.reconcile(frame, live, image);
     const mark = sequence === undefined ? HOMED : commitMark(Math.abs(sequence));
     cache.commits.end(image, frame, succeeded ? mark : 0);
   }
@@ -170,6 +171,7 @@ export class Transactions {
 
   /** So are those of a transaction that was being written. */
   private outdate({ live, first, end, instant }: Transactions["changes"][number]): void {
+    if (live.isLeaving) return;
     const slot = this.slots.get(live);
     const image = slot === undefined ? undefined : this.context.image(slot);
     this.mark(image, live, first, end, instant);

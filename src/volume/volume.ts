@@ -30,13 +30,13 @@ export class Volume extends VolumeParts implements ImageData {
    */
   restore(exists: (slot: InodeSlot) => boolean, slots: Iterable<InodeSlot> = []): Restored {
     const { journaling } = this;
-    journaling?.load();
+    journaling?.load([...slots]);
     const restored = restoreFrames(
       this.cache,
       (slot) => (exists(slot) ? this.open(slot) : undefined),
       (frame) => journaling?.isCommitted(frame) ?? false,
     );
-    journaling?.reconcile(slots);
+    journaling?.reconcile();
     this.ticker.startAfter(restored.newest);
     const at = this.options.counters.at;
     // A kill can fall between a block and its count; the blocks are what is true.
@@ -217,8 +217,10 @@ export class Volume extends VolumeParts implements ImageData {
   discard(slot: InodeSlot, isLastName: () => boolean, done: () => void): void {
     const { durability } = this;
     if (durability === undefined) this.dropAll(slot, done);
-    else if (isLastName()) this.dropAll(slot, () => durability.gone(slot, done));
-    else this.flushShape(slot, () => this.dropAll(slot, () => this.forgotten(slot, done)));
+    else if (isLastName()) {
+      this.table.setFlags(slot, this.table.flags(slot) | ImageFlag.dropped);
+      this.dropAll(slot, () => durability.gone(slot, done));
+    } else this.flushShape(slot, () => this.dropAll(slot, () => this.forgotten(slot, done)));
   }
 
   private forgotten(slot: InodeSlot, done: () => void): void {
@@ -236,7 +238,7 @@ export class Volume extends VolumeParts implements ImageData {
   private dropAll(slot: InodeSlot, done: () => void): void {
     const image = this.images.get(slot);
     if (image === undefined) {
-      this.table.setFlags(slot, this.table.flags(slot) & ImageFlag.held);
+      this.table.setFlags(slot, this.table.flags(slot) & (ImageFlag.held | ImageFlag.dropped));
       done();
       return;
     }

@@ -86,9 +86,9 @@ const MUTANTS: readonly Mutant[] = [
   },
   {
     what: "puts some blocks into the journal as others",
-    file: "journal/journal.js",
-    from: "builder.record(index, { block,",
-    to: "builder.record(index, { block: block ^ (frame % 50 === 7 ? 1 : 0),",
+    file: "journal/commit-builder.js",
+    from: "descriptor.record(index, { block,",
+    to: "descriptor.record(index, { block: block ^ (frame % 50 === 7 ? 1 : 0),",
     found: /BROKEN +sync: a flush returns when everything written before it is home or in the journal/,
   },
   {

@@ -24,6 +24,7 @@ export interface MadeCommit {
   operations?: readonly { kind: OperationKind; offset: number; length?: number }[];
   size?: number;
   inode?: string;
+  birth?: number;
   /** False: more of its transaction follows. */
   isLast?: boolean;
   epoch?: number;
@@ -78,11 +79,19 @@ export class MadeJournal implements JournalReader {
   }
 
   /** Appends a commit of one image. */
-  commit({ records = [], operations = [], size = 0, inode = "7", isLast = true, epoch = 1 }: MadeCommit): void {
+  commit({
+    records = [],
+    operations = [],
+    size = 0,
+    inode = "7",
+    birth = 1,
+    isLast = true,
+    epoch = 1,
+  }: MadeCommit): void {
     const { builder } = this;
     builder.begin();
     const facts = { path: `image${inode}`, size, mtimeSeconds: 0, mtimeNanoseconds: 0 };
-    const image = builder.image({ inode, birth: 1 }, facts);
+    const image = builder.image({ inode, birth }, facts);
     for (const { kind, offset, length = 0 } of operations) builder.operation(kind, image, offset, length);
     const payload = records.map(({ fill }) => Buffer.alloc(BLOCK_BYTES, fill));
     for (const { block, low = 0, high = BLOCK_BYTES, sectors = 0, isAnew = false } of records)

@@ -10,7 +10,7 @@ const B = BLOCK_BYTES;
 function plan(...commits: MadeCommit[]): { image: PlannedImage; fills: Record<number, number[]> } {
   const journal = new MadeJournal();
   for (const commit of commits) journal.commit(commit);
-  const image = planOf(scan(journal, journal.superblock).commits).get("7@1")!;
+  const [image] = [...planOf(scan(journal, journal.superblock).commits).values()] as [PlannedImage];
   const fills = [...image.blocks].map(([block, pieces]) => [
     block,
     pieces.map(({ at }) => (at < 0 ? 0 : journal.bytes[at]!)),
@@ -114,10 +114,19 @@ test("what was cancelled did not take place", () => {
   expect(image).toMatchObject({ size: B, actions: [] });
 });
 
-test("of a file that was about to go nothing is kept", () => {
+test("a file that was about to go may be missing; if it is not, it gets what was flushed", () => {
   const { image, fills } = plan(
     { records: [{ block: 0, fill: 1 }], size: B },
     { operations: [{ kind: "gone", offset: 0 }] },
+  );
+  expect(fills).toEqual({ 0: [1] });
+  expect(image).toMatchObject({ isGone: true, size: B, facts: { size: B } });
+});
+
+test("where files have no time of birth, of one that was about to go nothing is kept", () => {
+  const { image, fills } = plan(
+    { records: [{ block: 0, fill: 1 }], size: B, birth: 0 },
+    { operations: [{ kind: "gone", offset: 0 }], birth: 0 },
   );
   expect(fills).toEqual({});
   expect(image.isGone).toBe(true);

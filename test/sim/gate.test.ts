@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { BLOCK_BYTES, type InodeSlot } from "../../src/base/units.ts";
+import { COMMIT_FRAMES_MAX } from "../../src/journal/layout.ts";
 import { FALLOC } from "../../src/sys/constants.ts";
 import { PARKED } from "../../src/volume/volume.ts";
 import { SimEngine, SimSlab } from "./engine.ts";
@@ -22,7 +23,7 @@ test("ordered: writes that wait behind a punch do not come in together when the 
   slab.wipe(64);
   const size = WRITES * BLOCKS * BLOCK_BYTES;
   home.files.set(SLOT, new SimFile(SLOT, size, size, world, home));
-  const journal = new SimJournal(world, home, ORDERED_RING_BLOCKS);
+  const journal = new SimJournal(world, home, ORDERED_RING_BLOCKS, COMMIT_FRAMES_MAX);
   const tuning = { dirtyLimit: 0.95, latencyUs: 1000, faults: HEALTHY, lossWindowUs: 1e6 } as const;
   const engine = new SimEngine(world, home, slab, { ...tuning, mode: "ordered", device: "ssd" }, journal);
   const { volume } = engine;

@@ -44,6 +44,8 @@ export interface GuestContext {
   become(mode: DurabilityMode): void;
   /** Has all taken home. */
   drain(): void;
+  /** An image has lost its last name. */
+  moved(image: SimImage): void;
   /** Sends a request. */
   begin(request: Request): void;
   /** Waits, in this engine's life, for what `begin` calls back. */
@@ -202,6 +204,7 @@ export class Guests {
     this.images = this.images.filter((other) => other !== image);
     this.images.push(this.newImage());
     this.leaving.add(image.slot);
+    this.context.moved(image);
     this.context.world.note(() => `discard ${image.slot}`);
     this.leave(image.slot);
   }

@@ -41,10 +41,10 @@ export class History implements GuestContext {
   private killAtUs = Number.POSITIVE_INFINITY;
   private readonly promises: Promises;
 
-  constructor(seed: number, slab: SimSlab, keepsHistory: boolean) {
+  constructor(seed: number, slab: SimSlab, keepsHistory: boolean, commitBlocks: number) {
     reusePages();
     this.random = new Random(seed);
-    this.plan = planOf(this.random);
+    this.plan = planOf(this.random, commitBlocks);
     this.world = new World(this.random, keepsHistory);
     this.simSlab = slab;
     this.slab = slab.slab;
@@ -88,6 +88,10 @@ export class History implements GuestContext {
   drain(): void {
     this.world.note(() => "drain");
     this.await((done) => this.promises.drain(this.engine.volume, done));
+  }
+
+  moved(image: SimImage): void {
+    this.promises.moved(image);
   }
 
   /** Plays the history. Throws the Violation that it comes to. */

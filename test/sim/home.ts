@@ -4,11 +4,14 @@
  * fsync succeeds. A failed fsync may leave some of them clean and not durable: the next one will not mend that.
  */
 import { E } from "../../src/base/errno.ts";
-import { BLOCK_BYTES, type InodeSlot, SECTOR_BYTES } from "../../src/base/units.ts";
+import { asSlot, BLOCK_BYTES, type InodeSlot, SECTOR_BYTES } from "../../src/base/units.ts";
 import type { Home, HomeFile, Look } from "../../src/device/home-file.ts";
 import { SEEK_DATA, SEEK_SET } from "../../src/sys/constants.ts";
 import { PagedBytes } from "./paged.ts";
 import { must, Violation, type World } from "./world.ts";
+
+/** The place among the files of the directory of those that were removed. */
+const REMOVALS = -2 as InodeSlot;
 
 /** One operation that changes a file; an fsync that begins after it has ended must cover it. */
 export interface Change {
@@ -292,4 +295,25 @@ class OpenSimFile implements HomeFile {
     this.file.mtime = { seconds, nanoseconds };
     return 0;
   }
+}
+
+/** The directory that files are moved to when they lose their last name. */
+export class SimRemovals extends SimFile {
+  /** Those of which a power cut may bring back the name. */
+  readonly moved = new Map<InodeSlot, SimFile>();
+
+  constructor(world: World, disk: SimHome) {
+    super(REMOVALS, 0, 0, world, disk);
+  }
+
+  /** Slots instead of sectors. */
+  override covered(): { sectors: number[]; size: boolean } {
+    return { sectors: [...this.moved.keys()], size: false };
+  }
+
+  override flush({ sectors }: { sectors: number[] }): void {
+    for (const slot of sectors) this.moved.delete(asSlot(slot));
+  }
+
+  override loseSome(): void {}
 }

@@ -7,7 +7,7 @@ import { scan } from "../../src/journal/scan.ts";
 import { encodeSuperblock, readSuperblocks, type Superblock } from "../../src/journal/superblock.ts";
 import { SEEK_HOLE } from "../../src/sys/constants.ts";
 import type { OpenJournal } from "../../src/volume/journaling.ts";
-import { SimFile, type SimHome } from "./home.ts";
+import { SimFile, type SimHome, SimRemovals } from "./home.ts";
 import type { PagedBytes } from "./paged.ts";
 import { must, type World } from "./world.ts";
 
@@ -20,6 +20,7 @@ export const slotOf = ({ inode }: Identity): InodeSlot => (Number(inode) - 1000)
 
 export class SimJournal {
   readonly file: SimFile;
+  readonly removals: SimRemovals;
   /** What the slab remembers. */
   acknowledged = 0;
   broken = 0;
@@ -29,8 +30,11 @@ export class SimJournal {
   private lives = 0;
   private readonly home: SimHome;
   private readonly world: World;
+  private readonly commitBlocks: number;
 
-  constructor(world: World, home: SimHome, blocks: number) {
+  constructor(world: World, home: SimHome, blocks: number, commitBlocks: number) {
+    this.commitBlocks = commitBlocks;
+    this.removals = new SimRemovals(world, home);
     this.world = world;
     this.home = home;
     const bytes = (blocks + 2) * BLOCK_BYTES;
@@ -80,6 +84,8 @@ export class SimJournal {
       scan: found,
       broken: this.broken,
       written: this.written,
+      removedFd: this.home.descriptorOf(this.removals),
+      commitFrames: this.commitBlocks,
       identity: identityOf,
       path: (slot) => `image${slot}`,
       acknowledged: (sequence) => {
@@ -115,7 +121,8 @@ export class SimJournal {
     const target: ReplayTarget = {
       open: (identity) => {
         const found = files.get(slotOf(identity));
-        return found === undefined ? "missing" : replayFileOf(found, step);
+        if (found !== undefined) return replayFileOf(found, step);
+        return this.home.files.has(slotOf(identity)) ? "removed" : "missing";
       },
       nowMs: () => 0,
     };

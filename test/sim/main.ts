@@ -1,6 +1,6 @@
 /**
- * `npm run sim -- --seeds N [--from S] [--lines L] [--all]`: runs seeds S to S + N - 1. Stops at the first that fails and tells
- * its history; with `--all` goes on, and lists which failed.
+ * `npm run sim -- --seeds N [--from S] [--lines L] [--all] [--commit-blocks B]`: runs seeds S to S + N - 1. Stops at the first that fails and tells
+ * its history; with `--all` goes on, and lists which failed. `B`: most blocks of a commit, for all of them.
  */
 import { parseArgs } from "node:util";
 import { findingOf, tell } from "./run.ts";
@@ -11,17 +11,19 @@ const { values } = parseArgs({
     from: { type: "string", default: "1" },
     lines: { type: "string", default: "60" },
     all: { type: "boolean", default: false },
+    "commit-blocks": { type: "string" },
   },
 });
 const from = Number(values.from);
 const count = Number(values.seeds);
+const commitBlocks = values["commit-blocks"] === undefined ? undefined : Number(values["commit-blocks"]);
 let failed = 0;
 
 for (let seed = from; seed < from + count; seed++) {
-  const finding = findingOf(seed);
+  const finding = findingOf(seed, commitBlocks);
   if (finding === undefined) continue;
   failed++;
-  if (!values.all) console.log(tell(seed, Number(values.lines)));
+  if (!values.all) console.log(tell(seed, Number(values.lines), commitBlocks));
   console.log(`seed ${seed}: ${finding}`);
   if (!values.all) break;
 }

@@ -87,7 +87,7 @@ export class ImageOracle {
       if (mutation.again) this.doubt(mutation);
       return;
     }
-    if (mutation.again && mutation.low + bytes < mutation.high) this.doubt({ ...mutation });
+    if (mutation.again && mutation.low + bytes < mutation.high) this.doubtRest({ ...mutation }, mutation);
     mutation.high = Math.min(mutation.high, mutation.low + bytes);
     this.cut(mutation.low, mutation.high);
     for (const other of mutation.beside) if (other.answered) this.alternatives.push(asAlternative(other));
@@ -95,6 +95,12 @@ export class ImageOracle {
     else this.content.set(mutation.values.subarray(0, mutation.high - mutation.low), mutation.low);
     this.size = mutation.sizeAfter(this.size, mutation.high);
     this.sizes = new Set([...this.sizes].map((size) => mutation.sizeAfter(size, mutation.high)));
+  }
+
+  /** The first time of `mutation`, which was asked for twice, may have gone further than the second, which was answered. */
+  private doubtRest(rest: Mutation, mutation: Mutation): void {
+    this.doubt(rest);
+    for (const { beside } of [...this.views, ...mutation.beside]) if (beside.has(mutation)) beside.add(rest);
   }
 
   private doubt(mutation: Mutation): void {

@@ -1,7 +1,8 @@
 /** What a seed makes of a history: how large, what is asked for how often, what goes wrong. Each seed differs in kind (swarm). */
 import { BLOCK_BYTES } from "../../src/base/units.ts";
+import { COMMIT_FRAMES_MAX } from "../../src/journal/layout.ts";
 import { DAMAGES, type Damage } from "./damage.ts";
-import type { Random } from "./random.ts";
+import { Random } from "./random.ts";
 import type { Faults } from "./sim-io.ts";
 
 export const KINDS = [
@@ -52,6 +53,8 @@ export interface Plan {
   ringBlocks: number;
   lossWindowUs: number;
   device: "hdd" | "ssd";
+  /** Most blocks of one commit: with few, a transaction is of several. */
+  commitBlocks: number;
   /** When faults cease: a request's number. */
   healthyFrom: number;
 }
@@ -65,8 +68,17 @@ export const HEALTHY: Faults = {
   refusesDirect: 0,
 };
 
-export function planOf(random: Random): Plan {
-  const plan = ordinaryPlan(random);
+/** With fewer, descriptors take more of the smallest ring than there is. */
+const COMMIT_BLOCKS_MIN = 20;
+
+/** Most blocks of a commit in the history of `seed`: in three of four what it really is. Drawn by itself. */
+export function commitBlocksOf(seed: number): number {
+  const random = new Random(seed + 0.5 * 2 ** 32);
+  return random.chance(0.25) ? random.between(COMMIT_BLOCKS_MIN, 3 * COMMIT_BLOCKS_MIN) : COMMIT_FRAMES_MAX;
+}
+
+export function planOf(random: Random, commitBlocks: number): Plan {
+  const plan = { ...ordinaryPlan(random), commitBlocks };
   const kind = random.below(10);
   if (kind === 0) return distressed(plan, random);
   if (kind === 1) return churning(plan);
@@ -110,7 +122,7 @@ function distressed(plan: Plan, random: Random): Plan {
   };
 }
 
-function ordinaryPlan(random: Random): Plan {
+function ordinaryPlan(random: Random): Omit<Plan, "commitBlocks"> {
   const often = (): number => (random.chance(0.4) ? 0 : random.magnitude(8) / 8);
   const isLarge = random.chance(0.15);
   const blocks = isLarge ? 700 : random.pick([2, 6, 24, 96]);

@@ -15,6 +15,7 @@ import { type Recovered, readerOf, SimJournal, slotOf } from "./journal.ts";
 import { checkContent, possibleSizes, type View } from "./oracle.ts";
 import { PagedBytes } from "./paged.ts";
 import type { Plan } from "./plan.ts";
+import { Random } from "./random.ts";
 import type { FlushPromise, SimImage } from "./requests.ts";
 import { must, type World } from "./world.ts";
 
@@ -57,6 +58,10 @@ export class Promises {
   /** When each change was answered. */
   private readonly answeredAtUs: number[] = [];
   private volume: Volume | undefined;
+  /** Images that have lost their names. */
+  private readonly removed: SimImage[] = [];
+  /** What becomes of those in a power cut. */
+  private readonly fate = new Random(4712);
 
   constructor(world: World, home: SimHome, plan: Plan, images: () => SimImage[]) {
     this.world = world;
@@ -64,7 +69,7 @@ export class Promises {
     this.plan = plan;
     this.images = images;
     this.mode = plan.mode;
-    this.journal = plan.ringBlocks === 0 ? undefined : new SimJournal(world, home, plan.ringBlocks);
+    this.journal = plan.ringBlocks === 0 ? undefined : new SimJournal(world, home, plan.ringBlocks, plan.commitBlocks);
     if (this.mode === "ordered") this.base = this.snapshot();
     if (plan.powerCut && plan.damage !== undefined && this.journal !== undefined)
       this.corruption = new Corruption(world, plan.damage, this.journal);
@@ -136,8 +141,7 @@ export class Promises {
         this.mode = mode;
         if (mode === "ordered") this.base = this.firstInstant(begunUs);
         // All that was answered when the stronger mode was asked for is safe from now on.
-        if (mode === "sync")
-          for (const { image, view } of views) image.vow.keep(image.oracle, view, image.vow.issuedAt);
+        if (mode === "sync") for (const { image, view } of views) this.keep(image, view, image.vow.issuedAt);
       } else {
         must(result === -E.EOPNOTSUPP || this.isFaulty, () => `the mode cannot become ${mode}: ${result}`);
       }
@@ -159,7 +163,7 @@ export class Promises {
     volume.drain.once((result) => {
       this.world.note(() => `    drained: ${result}`);
       for (const { image, view } of views) {
-        if (result === 0) image.vow.keep(image.oracle, view, issuedAt);
+        if (result === 0) this.keep(image, view, issuedAt);
         else image.oracle.forget(view);
       }
       if (this.world.random.chance(LOOKS)) this.lookAhead();
@@ -167,14 +171,29 @@ export class Promises {
     });
   }
 
+  /** What was dirty of an image that has lost its name is nobody's. */
+  private keep(image: SimImage, view: View, issuedAt: number): void {
+    if (this.removed.includes(image)) image.oracle.forget(view);
+    else image.vow.keep(image.oracle, view, issuedAt);
+  }
+
   private get isFaulty(): boolean {
     const { writeError, flushError, shapeError } = this.plan.faults;
     return writeError + flushError + shapeError > 0 || this.plan.freeBlocks !== Number.POSITIVE_INFINITY;
   }
 
-  /** What a power cut now may leave. */
+  /** An image has lost its last name, until a power cut perhaps brings it back. */
+  moved(image: SimImage): void {
+    this.removed.push(image);
+    this.journal?.removals.moved.set(image.slot, image.file);
+  }
+
+  /** What a power cut now may leave; of files that were removed, some. */
   private remains(): { files: Map<InodeSlot, Recovered>; ring: PagedBytes } {
     const files = new Map(Array.from(this.home.files, ([slot, file]) => [slot, file.remains()]));
+    for (const { slot } of this.removed) files.delete(slot);
+    for (const [slot, file] of this.journal?.removals.moved ?? [])
+      if (this.fate.chance(0.5)) files.set(slot, file.remains());
     return { files, ring: this.journal?.file.remains().bytes ?? new PagedBytes(0) };
   }
 
@@ -199,7 +218,7 @@ export class Promises {
   }
 
   private check(files: ReadonlyMap<InodeSlot, Recovered>, instant: Snapshot | undefined, when: string): void {
-    for (const { slot, vow } of this.images()) {
+    for (const { slot, vow } of [...this.images(), ...this.removed.filter((image) => files.has(image.slot))]) {
       const { bytes, size } = files.get(slot)!;
       vow.check(bytes, size, () => `${when}, image ${slot}`);
     }

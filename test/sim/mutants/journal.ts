@@ -25,7 +25,7 @@ export const JOURNAL: readonly Mutant[] = [
   },
   {
     bug: "records that home has outrun are not voided",
-    file: "src/journal/ledger.ts",
+    file: "src/journal/live-image.ts",
     find: "return this.stale.size > 0 || this.isCut;",
     replace: "return false;",
     seeds: 1500,
@@ -130,7 +130,7 @@ export const JOURNAL: readonly Mutant[] = [
   },
   {
     bug: "a frame that was outrun at home leaves no trace",
-    file: "src/journal/ledger.ts",
+    file: "src/journal/live-image.ts",
     find: "if (this.records.has(block) || this.late !== undefined) (isCovered ? this.covered : this.written).set(block, version);",
     replace: "",
     seeds: 3000,
@@ -141,5 +141,12 @@ export const JOURNAL: readonly Mutant[] = [
     find: "image.cutIsKnown(offset);",
     replace: "",
     seeds: 2000,
+  },
+  {
+    bug: "what the journal has of a removed file goes before the removal is durable",
+    file: "src/volume/checkpoint.ts",
+    find: "removals.flush((result) => {",
+    replace: "((go) => go(0))((result) => {",
+    seeds: 6000,
   },
 ];

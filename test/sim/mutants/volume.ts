@@ -33,8 +33,9 @@ export const VOLUME: readonly Mutant[] = [
   {
     bug: "a truncate drops blocks before home has been cut",
     file: "src/volume/reshape.ts",
-    find: "image.beginCut(size);",
-    replace: "image.beginCut(size); context.cache.dropFrom(image, asBlock(Math.ceil(size / BLOCK_BYTES)));",
+    find: "image.beginCut(size, context.journal().lastCommit);",
+    replace:
+      "image.beginCut(size, context.journal().lastCommit); context.cache.dropFrom(image, asBlock(Math.ceil(size / BLOCK_BYTES)));",
     seeds: 2000,
   },
   {
