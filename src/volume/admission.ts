@@ -17,6 +17,7 @@ import type { WriteCache } from "../cache/write-cache.ts";
 import { Counter, type Counters } from "../stats/counters.ts";
 import { SEEK_SET } from "../sys/constants.ts";
 import type { Pressure } from "../writeback/pressure.ts";
+import { FairLine } from "./fair-line.ts";
 import type { Gates } from "./gates.ts";
 import type { Reader } from "./reader.ts";
 import type { Space } from "./space.ts";
@@ -58,8 +59,11 @@ interface ParkedWrite {
 
 export class Admission {
   private readonly context: AdmissionContext;
-  /** Waiting for the delay or for room, in order of arrival. */
-  private readonly line: ParkedWrite[] = [];
+  /** Waiting for the delay or for room. */
+  private readonly line = new FairLine<ParkedWrite>();
+  /** When the delay of the last write that was let in was over, and the write that is next, with when its own is. */
+  private pacedUs = 0;
+  private head: ParkedWrite | undefined;
   private headDueUs = 0;
   private timerSet = false;
 
@@ -179,8 +183,8 @@ export class Admission {
   }
 
   private enqueue(write: ParkedWrite): void {
-    this.line.push(write);
-    if (this.line.length === 1) this.headDueUs = this.context.nowUs() + this.delayOf(write);
+    if (this.line.length === 0) this.pacedUs = this.context.nowUs();
+    this.line.push(write.slot, write.frames.length, write);
     this.pump();
   }
 
@@ -192,8 +196,10 @@ export class Admission {
   pump(): void {
     const { cache, pressure } = this.context;
     for (;;) {
-      const head = this.line[0];
+      const { head } = this.line;
       pressure.demand = head?.frames.length ?? 0;
+      if (head !== this.head) this.headDueUs = head === undefined ? 0 : this.pacedUs + this.delayOf(head);
+      this.head = head;
       if (head === undefined) return;
       if (this.context.isFull()) return;
       if (!pressure.hasRoom(cache.blocks, head.frames.length)) {
@@ -206,8 +212,7 @@ export class Admission {
         return;
       }
       this.line.shift();
-      const next = this.line[0];
-      if (next !== undefined) this.headDueUs = Math.max(now, this.headDueUs) + this.delayOf(next);
+      this.pacedUs = now;
       head.waited = true;
       this.proceed(head);
     }
