@@ -150,18 +150,12 @@ class Replay {
   }
 
   /**
-   * ext4 cuts a file back to its size when it comes up, and sets its mtime to that moment, if the power went while its size was
-   * being changed: by us (`isReshaped`), or by a home write past its end, and then it is shorter than its last commit says.
+   * ext4 cuts a file back to its size when it comes up, and sets its mtime to that moment, if the power went while we cut it: then it
+   * `isReshaped`. Home files are made longer in a way that leaves it nothing to do (`writeback/growth.ts`).
    */
-  private isChanged({ facts, isReshaped }: PlannedImage, { modifiedMs, size }: ReplayFile): boolean {
+  private isChanged({ facts, isReshaped }: PlannedImage, { modifiedMs }: ReplayFile): boolean {
     if (modifiedMs <= this.aliveMs || isReshaped) return false;
-    if (Math.abs(modifiedMs - facts.mtimeSeconds * 1000 - facts.mtimeNanoseconds / 1e6) < 1) return false; // set by its user
-    if (size >= facts.size) return true;
-    const when = new Date(modifiedMs).toISOString();
-    this.notices.push(
-      `${facts.path} was being made longer when the host went down, and has its filesystem's mtime, ${when}`,
-    );
-    return false;
+    return Math.abs(modifiedMs - facts.mtimeSeconds * 1000 - facts.mtimeNanoseconds / 1e6) >= 1; // else set by its user
   }
 
   private decide(problems: string[], open: Map<PlannedImage, ReplayFile>): void {

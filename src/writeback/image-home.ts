@@ -20,6 +20,7 @@ import { differenceOf, dropNote, loosenNote, noteHome, noteSize } from "../cache
 import type { WriteCache } from "../cache/write-cache.ts";
 import { Counter, type Counters } from "../stats/counters.ts";
 import type { Io } from "../sys/io.ts";
+import { Growth } from "./growth.ts";
 import { Lanes } from "./lanes.ts";
 import { Sweep } from "./sweep.ts";
 
@@ -52,6 +53,7 @@ export class ImageHome {
   /** Blocks chosen for the flush that is waited for. */
   readonly sweep = new Sweep();
   readonly lanes = new Lanes();
+  readonly growth: Growth;
   /** Home writes wait until then after an error; 0: no error. */
   retryAtUs = 0;
   private retryDelayUs = 0;
@@ -75,6 +77,7 @@ export class ImageHome {
     this.image = image;
     this.context = context;
     this.hurry = hurry;
+    this.growth = new Growth(image, context.io);
   }
 
   /** Asks for a flush of all that was written up to `since`. */

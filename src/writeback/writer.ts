@@ -279,7 +279,12 @@ export class Writer {
     const left = piece.length - run.done;
     const fd = run.image.file.fdFor(at, left);
     const direct = run.image.file.isDirect(fd);
-    const { lanes } = this.home(run.image);
+    const home = this.home(run.image);
+    if (at + left > run.image.homeSize) {
+      home.growth.to(at + left, (result) => (result < 0 ? this.end(run, result) : this.writePiece(run)));
+      return;
+    }
+    const { lanes } = home;
     if (!lanes.enter(run, direct)) return;
     const iov = run.iov.address + run.iovFirst * 16;
     this.context.counters.at[Counter.writebackIos]! += 1;

@@ -64,7 +64,9 @@ export class SimFile {
 
   setSize(size: number, change: Change): void {
     if (size < this.size) this.clear(size, this.size, change);
-    for (let block = Math.ceil(size / BLOCK_BYTES); block < this.room.length; block++) this.giveRoom(block);
+    // As ext4 and XFS do: one that makes it longer leaves alone what is reserved beyond.
+    if (size <= this.size)
+      for (let block = Math.ceil(size / BLOCK_BYTES); block < this.room.length; block++) this.giveRoom(block);
     this.resize(size, change);
   }
 
