@@ -104,12 +104,14 @@ export class Commits {
     this.holder.unpin(frame);
   }
 
-  /** Blocks that were committed as about to go are staying: the journal has nothing of them. */
-  stay(image: Image): void {
+  /** What the journal has of `blocks` is to be committed once more. Those that are on their way home are left out. */
+  again(image: Image, blocks: ReadonlySet<number>): void {
     forEachFrame(image, (frame) => {
-      if (this.frames.commit(frame) !== HOMED) return;
-      this.frames.setCommit(frame, 0);
-      if (this.frames.state(frame) !== FrameState.doomed) this.add(image, frame);
+      const { frames } = this;
+      const isCommitted = frames.commit(frame) !== 0 && frames.commit(frame) !== UNDERWAY;
+      if (!isCommitted || frames.state(frame) !== FrameState.dirty || !blocks.has(frames.block(frame))) return;
+      frames.setCommit(frame, 0);
+      this.add(image, frame);
     });
   }
 

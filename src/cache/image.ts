@@ -38,6 +38,8 @@ export const ImageFlag = {
   shape: 256,
   /** It has lost its last name, and what was dirty of it is dropped: home may have less than the journal. */
   dropped: 512,
+  /** The file was made, and no flush has made that durable. */
+  fresh: 1024,
 } as const;
 
 /** The arguments of fallocate(2). */

@@ -33,6 +33,8 @@ export class Image {
   holds = 0;
   /** An operation that changes the file's shape has it to itself: others wait, and no home write begins. */
   gated = false;
+  /** The cut that has begun took no effect, and is yet to be told so to the journal. */
+  cutHasFailed = false;
   /** Bytes up to which the backing file is known to be able to grow. */
   reach: number;
   readonly table: ImageTable;
@@ -65,7 +67,7 @@ export class Image {
   /** A device flush has covered the first `changes` of these. */
   shapeFlushed(changes: number): void {
     this.shapeDurable = changes;
-    if (!this.shapeUnflushed) this.clearFlag(ImageFlag.shape);
+    if (!this.shapeUnflushed) this.clearFlag(ImageFlag.shape | ImageFlag.fresh);
   }
 
   /** True while a change of shape is not on stable media. */
@@ -102,6 +104,7 @@ export class Image {
   }
 
   endCut(): void {
+    this.cutHasFailed = false;
     this.clearFlag(ImageFlag.cut);
   }
 

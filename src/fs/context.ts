@@ -6,6 +6,7 @@ import { INODES_MAX, NAME_BYTES_MAX } from "../base/limits.ts";
 import { asSlot, type InodeSlot } from "../base/units.ts";
 import { Opcode } from "../fuse/constants.ts";
 import type { Handler, ReplyBody, Request } from "../fuse/request.ts";
+import { S } from "../sys/constants.ts";
 import { Identity } from "../sys/identity.ts";
 import type { Io } from "../sys/io.ts";
 import * as libc from "../sys/libc.ts";
@@ -69,12 +70,14 @@ export class Namespace {
     return parent === ROOT && name === OWN_NAME ? -E.EPERM : 0;
   }
 
-  /** Answers with the entry `name` of `parent` that has just come to be, counting a look-up. */
-  enter(parent: InodeSlot, name: string, body: ReplyBody): number {
+  /** Answers with the entry `name` of `parent` that has just come to be, counting a look-up; `isMade`: its file, too. */
+  enter(parent: InodeSlot, name: string, body: ReplyBody, isMade = false): number {
     const fd = this.directory(parent);
     if (fd < 0) return fd;
     const result = this.stat.read(fd, libc.cstring(name));
-    return result < 0 ? result : this.enterStat(parent, name, body);
+    const entered = result < 0 ? result : this.enterStat(parent, name, body);
+    if (entered === 0 && isMade && this.stat.type === S.IFREG) this.inodes.made(asSlot(this.inodes.find(this.stat)!));
+    return entered;
   }
 
   /** The same when `stat` is filled already. */

@@ -41,7 +41,7 @@ type Make = (dirfd: number, path: Buffer) => number;
 /** Makes `name` in the directory that `request` names and answers with its entry. */
 function make(fs: Namespace, request: Request, name: string, body: ReplyBody, umask: number, call: Make): number {
   const result = makeName(fs, request, name, umask, call);
-  return result < 0 ? result : fs.enter(request.slot, name, body);
+  return result < 0 ? result : fs.enter(request.slot, name, body, true);
 }
 
 /** The same without the answer. EEXIST is told before the intent is recorded: afterwards, being there means made by us. */
@@ -93,7 +93,7 @@ function create(fs: Namespace, request: Request, body: ReplyBody): number {
     return fd < 0 ? fd : libc.close(fd);
   });
   if (result === -E.EEXIST && (flags & O.EXCL) === 0) return openExisting(fs, request, name, flags, body);
-  return opened(fs, result < 0 ? result : fs.enter(request.slot, name, body), body);
+  return opened(fs, result < 0 ? result : fs.enter(request.slot, name, body, true), body);
 }
 
 /** CREATE of a file that is there already: another client made it since the kernel looked. */

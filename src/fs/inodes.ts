@@ -146,11 +146,16 @@ export class Inodes implements HomeOpener {
     this.records.setParent(slot, parent);
     this.records.setName(slot, name);
     this.records.setLookups(slot, 0);
-    this.images.setFlags(slot, parent === NO_PARENT ? ImageFlag.held : 0);
+    this.images.setFlags(slot, parent === NO_PARENT ? ImageFlag.held | ImageFlag.fresh : 0);
     this.images.setErrors(slot, 0);
     this.records.setUsed(slot, true);
     this.admit(slot);
     return slot;
+  }
+
+  /** The file of `slot` was made just now: a power cut may take it away. */
+  made(slot: InodeSlot): void {
+    this.images.setFlags(slot, this.images.flags(slot) | ImageFlag.fresh);
   }
 
   /** A record for the open file `fd`, which gets its only name, under `held`, by `moveIn`. */
@@ -215,11 +220,11 @@ export class Inodes implements HomeOpener {
     if (slot === ROOT || this.needed(slot) || this.awaited.has(slot)) return;
     if ((this.records.mode(slot) & S.IFMT) !== S.IFREG) return this.remove(slot);
     this.awaited.add(slot);
-    if (this.imageData.isDirty(slot) && !this.isLastName(slot)) this.imageData.whenClean(slot, () => this.again(slot));
-    else {
-      const isLastName = (): boolean => this.isLastName(slot);
-      this.imageData.discard(slot, isLastName, () => this.discarded(slot));
-    }
+    const { imageData } = this;
+    const whenClean = (): void => imageData.whenClean(slot, () => this.again(slot));
+    if (this.isLastName(slot)) imageData.discard(slot, () => this.discarded(slot));
+    else if (imageData.isDirty(slot)) whenClean();
+    else imageData.release(slot, (isReleased) => (isReleased ? this.discarded(slot) : whenClean()));
   }
 
   private needed(slot: InodeSlot): boolean {

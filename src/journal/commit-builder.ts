@@ -133,7 +133,9 @@ export class CommitBuilder {
     images.push(image);
     sizes.push(own.size);
     blocks.push([]);
-    return this.descriptor.image(image.identity, own);
+    const index = this.descriptor.image(image.identity, own);
+    if (own.isFresh === true) this.descriptor.operation("fresh", index, 0, 0);
+    return index;
   }
 
   private addPayload(frame: FrameNo): void {

@@ -16,6 +16,8 @@ export interface Facts {
   readonly size: number;
   readonly mtimeSeconds: number;
   readonly mtimeNanoseconds: number;
+  /** It may be missing after a power cut (`fresh` below). */
+  readonly isFresh?: boolean;
 }
 
 /**
@@ -27,9 +29,10 @@ export interface Facts {
  *   truncate   the size becomes `offset`, and what was beyond is gone. Takes place after the commit's blocks.
  *   zero       the range reads as zeros. Takes place after the commit's blocks.
  *   reshape    the file is about to be cut: a filesystem that finishes that when it comes up again sets its mtime (ext4 does)
+ *   fresh      the file was made, and the filesystem may not have it yet: it may be missing
  *   cancel     what commit `offset` does to the image's shape did not take place
  */
-export const OPERATIONS = ["revoke", "gone", "truncate", "zero", "cancel", "reshape"] as const;
+export const OPERATIONS = ["revoke", "gone", "truncate", "zero", "cancel", "reshape", "fresh"] as const;
 export type OperationKind = (typeof OPERATIONS)[number];
 
 /** True for what changes a home file when it is replayed. */

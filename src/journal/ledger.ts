@@ -238,16 +238,10 @@ export class Ledger {
       entry.images.forEach((image, i) => {
         for (const block of entry.blocks[i]!)
           if (Math.abs(image.records.get(block) ?? 0) === entry.sequence) this.void(image, block);
-        if (--image.commits === 0) this.forget(image);
+        if (--image.commits > 0) return;
+        assert(image.records.size === 0, "an image that no live commit names has no live record");
+        image.forget();
       });
     }
-  }
-
-  private forget(image: LiveImage): void {
-    assert(image.records.size === 0, "an image that no live commit names has no live record");
-    image.claimed = 0;
-    image.voidFrom = Number.POSITIVE_INFINITY;
-    image.unfinished = [];
-    image.leave(0);
   }
 }

@@ -57,6 +57,8 @@ export class LiveImage {
    * media: those up to this commit, that says so. Infinity: it is yet to be written; 0: the file has a name, or is removed for good.
    */
   private leftAt = 0;
+  /** That is so. */
+  isRemoved = false;
   /** Changes of shape that are committed, and of which it is not known yet whether home takes them: until then records are as before. */
   unfinished: Action[] = [];
 
@@ -163,21 +165,43 @@ export class LiveImage {
 
   leave(sequence: number): void {
     this.leftAt = sequence;
+    this.isRemoved = false;
+  }
+
+  /** No live commit names it. */
+  forget(): void {
+    this.claimed = 0;
+    this.voidFrom = Number.POSITIVE_INFINITY;
+    this.unfinished = [];
+    if (this.leftAt !== Number.POSITIVE_INFINITY) this.leftAt = 0;
   }
 
   /** Its removal is on stable media: nobody needs its bytes. */
   removed(): void {
-    for (const [block, sequence] of this.records) if (Math.abs(sequence) <= this.leftAt) this.settle(block);
-    this.leftAt = 0;
+    this.settleAll(this.leftAt);
+    this.isRemoved = true;
   }
 
-  /** The bytes of `version` are on stable media at home: `block` was theirs. */
-  homed(block: number, version: Version): void {
+  /** Blocks of which commits up to `sequence` have what home has not. */
+  upTo(sequence: number): Set<number> {
+    return new Set([...this.records].filter(([, own]) => own > 0 && own <= sequence).map(([block]) => block));
+  }
+
+  /** Home has on stable media what commits up to `sequence` have, or newer bytes, or nobody needs it. */
+  settleAll(sequence: number): void {
+    for (const [block, own] of this.records) if (Math.abs(own) <= sequence) this.settle(block);
+  }
+
+  /**
+   * The bytes of `version` are on stable media at home: `block` was theirs, and if it `isNewest`, still is: then no record has newer
+   * ones.
+   */
+  homed(block: number, version: Version, isNewest = false): void {
     this.late?.set(block, version);
     const sequence = this.records.get(block);
     if (sequence === undefined) return;
     const relation = this.compare(version, Math.abs(sequence));
-    if (relation === "older") return;
+    if (relation === "older" && !isNewest) return;
     if (relation === "newer") this.stale.add(block);
     this.settle(block);
   }

@@ -32,6 +32,8 @@ export interface PlannedImage {
   size: number;
   /** It was about to be removed: it may be missing. */
   isGone: boolean;
+  /** It was made just before the last commit that names it: it may be missing too. */
+  isFresh: boolean;
   /** The filesystem itself may have set its mtime when it came up. */
   isReshaped: boolean;
   actions: Action[];
@@ -47,9 +49,12 @@ export function planOf(commits: readonly Commit[]): Map<string, PlannedImage> {
   const cancelled = cancelledIn(commits);
   for (const { descriptor, payloadAt } of commits) {
     const images = descriptor.images.map(({ identity, facts }) => imageIn(plan, identity, facts));
+    for (const image of images) image.isFresh = false;
     for (const { kind, image, offset, length } of descriptor.operations()) {
-      if (kind === "revoke") revoke(images[image]!, offset, length);
-      else if (kind === "gone") leave(images[image]!);
+      if (kind === "fresh") images[image]!.isFresh = true;
+      else if (kind === "revoke") revoke(images[image]!, offset, length);
+      else if (kind === "gone")
+        images[image]!.isGone = true; // if the cut has brought it back, it is to have what was flushed
       else if (kind === "reshape" || kind === "truncate") images[image]!.isReshaped = true;
     }
     descriptor.images.forEach(({ facts }, i) => {
@@ -65,6 +70,8 @@ export function planOf(commits: readonly Commit[]): Map<string, PlannedImage> {
       if (cancelled.has(changeOf(descriptor.header.sequence, images[image]!.identity))) continue;
       if (kind === "truncate") truncate(images[image]!, offset);
       else if (kind === "zero") zero(images[image]!, offset, length);
+      // Where files have no time of birth, the next commit may be of another file.
+      else if (kind === "gone" && images[image]!.identity.birth === 0) plan.delete(keyOf(images[image]!.identity));
     }
   }
   return plan;
@@ -89,7 +96,16 @@ function imageIn(plan: Map<string, PlannedImage>, identity: Identity, facts: Fac
   const key = keyOf(identity);
   let image = plan.get(key);
   if (image === undefined) {
-    image = { identity, facts, size: 0, isGone: false, isReshaped: false, actions: [], blocks: new Map() };
+    image = {
+      identity,
+      facts,
+      size: 0,
+      isGone: false,
+      isFresh: false,
+      isReshaped: false,
+      actions: [],
+      blocks: new Map(),
+    };
     plan.set(key, image);
   }
   return image;
@@ -108,15 +124,6 @@ function revoke(image: PlannedImage, offset: number, length: number): void {
   } else {
     dropWithin(image, offset, offset + length);
   }
-}
-
-/** A file that the cut has brought back is to have what was flushed. Where files have no time of birth, it may be another one. */
-function leave(image: PlannedImage): void {
-  image.isGone = true;
-  if (image.identity.birth !== 0) return;
-  image.blocks.clear();
-  image.actions = [];
-  image.size = 0;
 }
 
 function truncate(image: PlannedImage, size: number): void {

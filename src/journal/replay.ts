@@ -137,7 +137,9 @@ class Replay {
       const { path } = image.facts;
       const file = this.target.open(image.identity, path);
       if (file === "removed" || (file === "missing" && image.isGone)) continue;
-      if (file === "missing") problems.push(`${path} (gone)`);
+      if (file === "missing" && image.isFresh)
+        this.notices.push(`${path} was made just before the host went down, and its filesystem does not have it`);
+      else if (file === "missing") problems.push(`${path} (gone)`);
       else if (typeof file === "number") problems.push(`${path} (${errnoName(file)})`);
       else {
         open.set(image, file);

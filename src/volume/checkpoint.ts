@@ -27,6 +27,11 @@ export interface CheckpointContext {
   nowUs(): number;
   /** The image that the journal knows as `live`, opened if need be; 0: it was closed, and flushed before; or a negated error number. */
   imageOf(live: LiveImage): Image | number;
+  /**
+   * Has committed once more what commits up to `sequence` alone have of images that cannot go home; `done` gets 0, or a negated error
+   * number.
+   */
+  commitAgain(sequence: number, done: (result: number) => void): void;
   /** Has everything committed that is not. */
   commitAll(done: (result: number) => void): void;
 }
@@ -40,6 +45,8 @@ export class Checkpoint {
   /** Of these all that was uncommitted is committed. Checkpoints went on meanwhile: that may have needed the room. */
   private committedWaiters: ((result: number) => void)[] = [];
   private isCommitting = false;
+  /** Waits until no superblock is being written. */
+  private delayed: (() => void) | undefined;
 
   constructor(context: CheckpointContext) {
     this.context = context;
@@ -63,6 +70,11 @@ export class Checkpoint {
       return;
     }
     if (this.allWaiters.length > 0 && !this.isCommitting) this.commitFirst();
+    if (this.delayed !== undefined && !journal.isTrimming) {
+      const go = this.delayed;
+      this.delayed = undefined;
+      go();
+    }
     if (this.isActive || journal.isTrimming) return;
     if (this.committedWaiters.length > 0) {
       this.isActive = true;
@@ -72,10 +84,13 @@ export class Checkpoint {
       );
       return;
     }
-    const isFull = this.isWanted || journal.usedBlocks > journal.blocks * BEGIN_SHARE;
-    if (!isFull || ledger.isEmpty || this.context.nowUs() < this.pausedUntilUs) return;
+    if (!(this.isWanted || this.isOverfull) || ledger.isEmpty || this.context.nowUs() < this.pausedUntilUs) return;
     this.isActive = true;
     this.begin(this.target(), []);
+  }
+
+  private get isOverfull(): boolean {
+    return this.context.journal.usedBlocks > this.context.journal.blocks * BEGIN_SHARE;
   }
 
   private commitFirst(): void {
@@ -97,8 +112,20 @@ export class Checkpoint {
 
   private begin(sequence: number, waiters: readonly ((result: number) => void)[]): void {
     this.takeHome(sequence, (result) => {
-      if (result < 0) this.end(result, waiters);
-      else this.trim(sequence, waiters);
+      if (result === 0) this.trim(sequence, waiters);
+      else if (waiters.length > 0) this.end(result, waiters);
+      else this.renew(sequence, result);
+    });
+  }
+
+  /**
+   * An image cannot go home, which must not keep all others out of the journal: what the oldest commits have of it is committed once more,
+   * at the log's end, and the tail moves past them all the same.
+   */
+  private renew(sequence: number, failure: number): void {
+    this.context.commitAgain(sequence, (result) => {
+      if (result < 0 || this.context.ledger.pending(sequence).size > 0) this.end(failure, []);
+      else this.trim(sequence, [() => this.isOverfull && this.pause()]); // of one that has much, over and over
     });
   }
 
@@ -116,16 +143,19 @@ export class Checkpoint {
       this.flush(live, isFirst ? instant : Number.POSITIVE_INFINITY, (result) => {
         first ||= result;
         if (--left > 0) return;
+        if (first < 0) {
+          done(first);
+          return;
+        }
         ledger.acted(sequence);
-        if (first < 0) done(first);
-        else this.takeHome(sequence, done, false);
+        this.takeHome(sequence, done, false);
       });
     }
   }
 
   private flush(live: LiveImage, instant: number, done: (result: number) => void): void {
     const { writer, ticker, removals } = this.context;
-    if (live.isLeaving) {
+    if (live.isLeaving && !live.isRemoved) {
       removals.flush((result) => {
         if (result === 0) live.removed();
         done(result);
@@ -133,16 +163,22 @@ export class Checkpoint {
       return;
     }
     const image = this.context.imageOf(live);
+    if (image === 0) live.settleAll(Number.POSITIVE_INFINITY); // of a file that is closed home has all
     if (typeof image === "number") done(image);
     else writer.flush(image, asInstant(Math.min(instant, ticker.tick())), false, done);
   }
 
   private trim(sequence: number, waiters: readonly ((result: number) => void)[]): void {
-    if (this.context.ledger.isEmpty) {
+    const { journal, ledger } = this.context;
+    if (ledger.isEmpty) {
       this.end(0, waiters);
       return;
     }
-    this.context.journal.trim(sequence, (result) => {
+    if (journal.isTrimming) {
+      this.delayed = () => this.trim(sequence, waiters); // the lease is being renewed
+      return;
+    }
+    journal.trim(sequence, (result) => {
       this.isWanted = false;
       this.end(result, waiters);
     });
@@ -150,10 +186,12 @@ export class Checkpoint {
 
   private end(result: number, waiters: readonly ((result: number) => void)[]): void {
     this.isActive = false;
-    if (result < 0) {
-      this.pausedUntilUs = this.context.nowUs() + RETRY_US;
-      this.context.timers.at(this.pausedUntilUs, () => undefined); // to look again
-    }
+    if (result < 0) this.pause();
     for (const done of waiters) done(result);
+  }
+
+  private pause(): void {
+    this.pausedUntilUs = this.context.nowUs() + RETRY_US;
+    this.context.timers.at(this.pausedUntilUs, () => undefined); // to look again
   }
 }

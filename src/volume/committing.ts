@@ -2,20 +2,13 @@
  * Who waits for a flush, for a commit, or for a change of shape to be told to the journal; and the transactions that are made for
  * them. `durability.ts` says what the modes promise; this keeps it.
  */
-import type { Ticker } from "../base/clock.ts";
 import { LANDING_FRAMES } from "../base/limits.ts";
-import type { Timers } from "../base/timers.ts";
-import { asInstant, type InodeSlot } from "../base/units.ts";
+import { asInstant } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
 import { isAction } from "../journal/contract.ts";
-import type { Journal } from "../journal/journal.ts";
 import type { LiveImage } from "../journal/live-image.ts";
-import type { Writer } from "../writeback/writer.ts";
-import type { Checkpoint } from "./checkpoint.ts";
-import type { Router } from "./route.ts";
-import type { BatchOperation, TransactionContext, Transactions } from "./transactions.ts";
-
-export type DurabilityMode = "sync" | "ordered" | "volatile";
+import type { DurabilityContext, DurabilityMode } from "./durability-context.ts";
+import type { BatchOperation } from "./transactions.ts";
 
 /** In `ordered`, uncommitted blocks as a share of the ring at which a commit begins before its time, and at which writers wait. */
 const EARLY_SHARE = 1 / 12;
@@ -28,27 +21,6 @@ const MOST_TOGETHER = 32;
 
 /** Waits for the next device flush of an image, whatever is dirty. */
 export const NOTHING_DIRTY = asInstant(0);
-
-export interface DurabilityContext extends Omit<TransactionContext, "isTold"> {
-  readonly writer: Writer;
-  readonly ticker: Ticker;
-  readonly transactions: Transactions;
-  readonly checkpoint: Checkpoint;
-  readonly router: Router;
-  readonly journal: Journal;
-  nowUs(): number;
-  images(): Iterable<Image>;
-  /** The image at `slot`, opened if need be, or a negated error number. */
-  open(slot: InodeSlot): Image | number;
-  /** Blocks that may be dirty at most. */
-  dirtyLimit(): number;
-  /** Writes wait for room. */
-  isCrowded(): boolean;
-  failed(result: number): void;
-  /** Declares the journal void, for good: no recovery looks into it. `done` gets 0 when that is durable. */
-  abandon(done: (result: number) => void): void;
-  readonly timers: Timers;
-}
 
 interface FlushWaiter {
   image: Image;
@@ -237,6 +209,10 @@ export class Committing {
     if (this.commitWaiters.length > 0 || (this.mode === "ordered" && this.isDue)) return this.commitEverything();
     if (this.waiters.length > 0) return this.commitGroup();
     if (this.declarations.length === 0) return false;
+    if (!this.context.journal.hasRoom(0)) {
+      this.context.checkpoint.makeRoom();
+      return false;
+    }
     this.transact([], this.declarations.splice(0, MOST_TOGETHER), [], () => undefined);
     return true;
   }

@@ -21,10 +21,15 @@ export interface ImageData {
   /** Sets the size, at home too, after writes in flight have ended; `done` gets 0 or a negated error number. */
   truncate(slot: InodeSlot, size: number, done: (result: number) => void): void;
   /**
-   * Drops all dirty data (counted as absorbed) and closes descriptors; `done` runs when no I/O names the file any more, and, if
-   * it is about to lose its last name, when no recovery will look for it.
+   * The file has no name left, and nobody uses it: drops all its dirty data (counted as absorbed) and closes its descriptors; `done` runs
+   * when no I/O names it any more and no recovery will miss it.
    */
-  discard(slot: InodeSlot, isLastName: () => boolean, done: () => void): void;
+  discard(slot: InodeSlot, done: () => void): void;
+  /**
+   * Nobody uses the file, and nothing of it is dirty: closes its descriptors. Drops nothing: `done` gets false, and it stays open, if
+   * something of it came to be dirty meanwhile, or its device could not be flushed.
+   */
+  release(slot: InodeSlot, done: (isReleased: boolean) => void): void;
   /** Runs `clean` once nothing of the image is dirty (at once if so) and its size and mtime are home. */
   whenClean(slot: InodeSlot, clean: () => void): void;
   /** Runs `change`, which sets times of the backing file of `slot` past the data side. */

@@ -16,13 +16,13 @@
  */
 import { E } from "../base/errno.ts";
 import { BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
+import { ImageFlag } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
 import type { OperationKind } from "../journal/contract.ts";
 import type { Version } from "../journal/live-image.ts";
-import { Committing, type DurabilityContext, type DurabilityMode, NOTHING_DIRTY } from "./committing.ts";
+import { Committing, NOTHING_DIRTY } from "./committing.ts";
+import type { DurabilityContext, DurabilityMode } from "./durability-context.ts";
 import type { BatchOperation } from "./transactions.ts";
-
-export type { DurabilityMode };
 
 const LEAVE_RETRY_US = 500_000;
 
@@ -41,7 +41,7 @@ export class Durability extends Committing {
         ? Math.max(image.homeSize, transactions.live(image.slot).claimed)
         : Number.POSITIVE_INFINITY;
     cache.commits.onHomed = (image, frame) => {
-      transactions.live(image.slot).homed(frames.block(frame), versionOf(frame));
+      transactions.live(image.slot).homed(frames.block(frame), versionOf(frame), true);
     };
     cache.commits.onOutrun = (image, frame, isFlushing) => {
       transactions.live(image.slot).outrun(frames.block(frame), versionOf(frame), isFlushing);
@@ -78,6 +78,26 @@ export class Durability extends Committing {
     });
   }
 
+  /** See `CheckpointContext`. */
+  commitAgain(sequence: number, done: (result: number) => void): void {
+    const { cache, ledger, journal, transactions } = this.context;
+    const failing: Image[] = [];
+    let frames = 0;
+    for (const live of ledger.pending(sequence).keys()) {
+      const slot = transactions.slotOf(live);
+      const image = slot === undefined ? undefined : this.context.image(slot);
+      if (image === undefined || !image.hasFlag(ImageFlag.failing)) continue;
+      failing.push(image);
+      frames += live.upTo(sequence).size;
+    }
+    if (frames === 0 || !journal.hasRoom(cache.commits.uncommitted + frames)) {
+      done(-E.ENOSPC);
+      return;
+    }
+    for (const image of failing) cache.commits.again(image, transactions.live(image.slot).upTo(sequence));
+    this.commitAll(done);
+  }
+
   /** Runs `begin`, which changes an image's shape, unless the mode is being changed to or from `ordered`: then afterwards. */
   whenSteady(begin: () => void): void {
     if (this.isTurning) this.held.push(begin);
@@ -108,7 +128,8 @@ export class Durability extends Committing {
     done: (isDeclared: boolean) => void,
   ): void {
     const live = this.context.transactions.live(image.slot);
-    const isCut = kind === "truncate" && offset < image.size && live.commits > 0;
+    const isNamed = live.commits > 0 || !this.isCertain(image);
+    const isCut = kind === "truncate" && offset < image.size && isNamed;
     if (this.isBroken || (this.mode !== "ordered" && !isCut)) done(false);
     else if (this.mode === "ordered") this.declareOperation({ kind, image: live, offset, length }, done);
     else this.declareOperation({ kind: "reshape", image: live, offset, length }, () => done(false));
@@ -150,6 +171,11 @@ export class Durability extends Committing {
     transactions.cut(transactions.live(image.slot), image.size);
   }
 
+  /** The file at `slot` has lost its last name, and what is dirty of it is about to be dropped: home is not to be believed from now on. */
+  leaving(slot: InodeSlot): void {
+    this.context.transactions.live(slot).leave(Number.POSITIVE_INFINITY);
+  }
+
   /** The file at `slot` has lost its last name: `done` when it may be removed, and recovery will not miss it. */
   gone(slot: InodeSlot, done: () => void): void {
     const live = this.context.transactions.live(slot);
@@ -158,16 +184,18 @@ export class Durability extends Committing {
       done();
     };
     const { isReady, busy } = this.context.journal; // not ready: it may hold what a killed predecessor did not hear of
-    live.leave(Number.POSITIVE_INFINITY);
+    const isNeeded = this.isBroken || live.commits > 0 || !isReady || busy;
+    if (!isNeeded) live.leave(0);
     const whenVoid = (result: number): void => {
       if (result === 0) end();
       else this.voidWaiters.push(whenVoid);
     };
     const told = (isTold: boolean): void => {
-      if (isTold || !this.isBroken || this.voiding === "done") end();
+      if (isTold || this.voiding === "done" || !isNeeded) end();
+      else if (!this.isBroken) this.declareOperation({ kind: "gone", image: live, offset: 0, length: 0 }, told);
       else this.voidWaiters.push(whenVoid);
     };
-    if (this.isBroken || (live.commits === 0 && isReady && !busy)) told(false);
+    if (this.isBroken || !isNeeded) told(false);
     else this.declareOperation({ kind: "gone", image: live, offset: 0, length: 0 }, told);
   }
 

@@ -16,7 +16,8 @@ import type { Counters } from "../stats/counters.ts";
 import type { Io } from "../sys/io.ts";
 import type { Writer } from "../writeback/writer.ts";
 import { Checkpoint } from "./checkpoint.ts";
-import { Durability, type DurabilityMode } from "./durability.ts";
+import { Durability } from "./durability.ts";
+import type { DurabilityMode } from "./durability-context.ts";
 import { Removals } from "./removals.ts";
 import { Router } from "./route.ts";
 import { Transactions } from "./transactions.ts";
@@ -107,6 +108,7 @@ export class Journaling {
         return slot === undefined ? 0 : context.open(slot);
       },
       commitAll: (done) => this.durability.commitAll(done),
+      commitAgain: (sequence, done) => this.durability.commitAgain(sequence, done),
     });
     const { journal, checkpoint, router } = this;
     this.durability = new Durability(

@@ -20,7 +20,8 @@ import { Pressure } from "../writeback/pressure.ts";
 import { Writer } from "../writeback/writer.ts";
 import { Admission } from "./admission.ts";
 import { Drain } from "./drain.ts";
-import type { Durability, DurabilityMode } from "./durability.ts";
+import type { Durability } from "./durability.ts";
+import type { DurabilityMode } from "./durability-context.ts";
 import { Gates } from "./gates.ts";
 import { Journaling, type OpenJournal } from "./journaling.ts";
 import { OpenImages } from "./open-images.ts";
@@ -169,13 +170,18 @@ export class VolumeParts {
       ...this.shared,
       make: (slot) => this.make(slot),
       whenClean: (image, clean) => this.writer.home(image).whenClean(clean),
-      mayClose: (image) => !image.hasFlag(ImageFlag.shape) && (this.journaling?.mayClose(image) ?? true),
+      mayClose: (image) => this.mayClose(image),
       flush: (image) => this.writer.flush(image, asInstant(0), false, () => undefined),
       closed: (image) => {
         this.space.forget(image.slot);
         this.writer.forget(image);
       },
     });
+  }
+
+  /** False while a live commit would wait for a file that is closed, or a drain pass over what was not flushed of it. */
+  protected mayClose(image: Image): boolean {
+    return !image.hasFlag(ImageFlag.shape) && (this.journaling?.mayClose(image) ?? true);
   }
 
   private makeAdmission(): Admission {

@@ -12,7 +12,7 @@ export class Removals {
   private waiting: Done[] = [];
   private isFlushing = false;
 
-  /** `fd`: of the directory to which files are moved when they lose their last name. */
+  /** `fd`: of any directory of the filesystem. */
   constructor(io: Io, fd: number) {
     this.io = io;
     this.fd = fd;
@@ -27,7 +27,8 @@ export class Removals {
   private begin(): void {
     const group = this.waiting.splice(0);
     this.isFlushing = true;
-    this.io.fsync(this.fd, false, (result) => {
+    // Of the filesystem: a name may be lost by an operation that the directory of removed files has no part in.
+    this.io.syncfs(this.fd, (result) => {
       this.isFlushing = false;
       if (this.waiting.length > 0) this.begin();
       for (const done of group) done(result);

@@ -85,8 +85,10 @@ export class Reshape {
       const declared = yield* reshape.declare(image, "truncate", size, 0);
       const outcome = yield* result((done) => context.io.truncate(image.file.buffered, size, done));
       if (outcome < 0) {
+        image.cutHasFailed = true;
+        yield* reshape.failed(image, outcome);
         image.endCut();
-        return yield* reshape.failed(image, outcome);
+        return outcome;
       }
       context.cache.dropFrom(image, asBlock(Math.ceil(size / BLOCK_BYTES)));
       reshape.zeroWithin(image, size, blockEnd, spares);

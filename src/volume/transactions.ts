@@ -82,9 +82,10 @@ export class Transactions {
     return {
       path: this.context.path(slot),
       // A cut that makes it longer may fail yet; one that makes it shorter says its size again if it does.
-      size: (flags & ImageFlag.cut) !== 0 ? Math.min(table.cut(slot), size) : size,
+      size: (flags & ImageFlag.cut) !== 0 && image?.cutHasFailed !== true ? Math.min(table.cut(slot), size) : size,
       mtimeSeconds: hasTime ? seconds : 0,
       mtimeNanoseconds: hasTime ? Math.floor(nanoseconds) : 0,
+      isFresh: (flags & ImageFlag.fresh) !== 0,
     };
   }
 

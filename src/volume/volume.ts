@@ -13,7 +13,7 @@ import { Counter } from "../stats/counters.ts";
 import type { IoVector } from "../sys/iovec.ts";
 import { PARKED } from "./admission.ts";
 import type { ImageData } from "./contract.ts";
-import type { DurabilityMode } from "./durability.ts";
+import type { DurabilityMode } from "./durability-context.ts";
 import { VolumeParts } from "./parts.ts";
 import type { SendRead } from "./reader.ts";
 import { type Restored, restoreFrames } from "./restore.ts";
@@ -22,6 +22,8 @@ export { PARKED };
 
 /** What of an image that is not open has yet to go home. */
 const UNSETTLED = ImageFlag.size | ImageFlag.mtime | ImageFlag.failing;
+/** What is true of an image whether its file is open or not. */
+const KEPT_BY_CLOSED = ImageFlag.held | ImageFlag.dropped | ImageFlag.fresh;
 
 export class Volume extends VolumeParts implements ImageData {
   /**
@@ -214,31 +216,55 @@ export class Volume extends VolumeParts implements ImageData {
     return this.images.get(slot)?.blocks ?? 0;
   }
 
-  discard(slot: InodeSlot, isLastName: () => boolean, done: () => void): void {
+  discard(slot: InodeSlot, done: () => void): void {
     const { durability } = this;
-    if (durability === undefined) this.dropAll(slot, done);
-    else if (isLastName()) {
-      this.table.setFlags(slot, this.table.flags(slot) | ImageFlag.dropped);
-      this.dropAll(slot, () => durability.gone(slot, done));
-    } else this.flushShape(slot, () => this.dropAll(slot, () => this.forgotten(slot, done)));
+    if (durability === undefined) {
+      this.dropAll(slot, done);
+      return;
+    }
+    this.table.setFlags(slot, this.table.flags(slot) | ImageFlag.dropped);
+    durability.leaving(slot);
+    this.dropAll(slot, () => durability.gone(slot, done));
   }
 
-  private forgotten(slot: InodeSlot, done: () => void): void {
-    this.journaling?.forget(slot);
-    done();
-  }
-
-  /** Nothing of the image is dirty; a live commit that names it must not wait for a file that is closed. */
-  private flushShape(slot: InodeSlot, done: () => void): void {
+  release(slot: InodeSlot, done: (isReleased: boolean) => void): void {
     const image = this.images.get(slot);
-    if (image === undefined || this.journaling?.mayClose(image) !== false) done();
-    else this.writer.flush(image, asInstant(0), false, done);
+    if (image === undefined) {
+      this.table.setFlags(slot, this.table.flags(slot) & KEPT_BY_CLOSED);
+      this.journaling?.forget(slot);
+      done(true);
+    } else if (this.mayClose(image)) this.closeAlone(image, done);
+    else
+      this.writer.flush(image, asInstant(0), false, (result) => {
+        if (result < 0) done(false);
+        else this.closeAlone(image, done);
+      });
+  }
+
+  /** Closes it if that is still right when nothing names its file: somebody may have found it again, and have written it. */
+  private closeAlone(image: Image, done: (isClosed: boolean) => void): void {
+    const close = (): boolean => {
+      const isWanted = image.holds > 0 || this.writer.home(image).isAwaited;
+      if (this.images.get(image.slot) !== image || isWanted || !this.isSettled(image) || !this.mayClose(image))
+        return false;
+      image.clearFlag(ImageFlag.failing | ImageFlag.shape);
+      this.images.close(image);
+      this.journaling?.forget(image.slot);
+      return true;
+    };
+    runTask(
+      this.gates.alone(image, function* () {
+        yield (resume) => resume(undefined);
+        return close();
+      }),
+      done,
+    );
   }
 
   private dropAll(slot: InodeSlot, done: () => void): void {
     const image = this.images.get(slot);
     if (image === undefined) {
-      this.table.setFlags(slot, this.table.flags(slot) & (ImageFlag.held | ImageFlag.dropped));
+      this.table.setFlags(slot, this.table.flags(slot) & KEPT_BY_CLOSED);
       done();
       return;
     }

@@ -104,6 +104,11 @@ export class ImageHome {
     return this.waiters.length > 0 && !this.isHome(this.wantedSince);
   }
 
+  /** A flush waits. */
+  get isAwaited(): boolean {
+    return this.waiters.length > 0;
+  }
+
   get isBackingOff(): boolean {
     return this.retryAtUs !== 0;
   }

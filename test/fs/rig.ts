@@ -55,9 +55,12 @@ export class PlainData implements ImageData {
     libc.close(fd);
     done(result);
   }
-  discard(slot: InodeSlot, _: () => boolean, done: () => void): void {
+  discard(slot: InodeSlot, done: () => void): void {
     if (this.dirty.delete(slot)) this.discarded.push(slot);
     done();
+  }
+  release(slot: InodeSlot, done: (isReleased: boolean) => void): void {
+    done(!this.dirty.has(slot));
   }
   whenClean(slot: InodeSlot, clean: () => void): void {
     if (!this.dirty.has(slot)) return clean();

@@ -123,11 +123,18 @@ test("a file that was about to go may be missing; if it is not, it gets what was
   expect(image).toMatchObject({ isGone: true, size: B, facts: { size: B } });
 });
 
-test("where files have no time of birth, of one that was about to go nothing is kept", () => {
+test("where files have no time of birth, of one that was about to go nothing is kept: the next may have its inode", () => {
   const { image, fills } = plan(
     { records: [{ block: 0, fill: 1 }], size: B, birth: 0 },
     { operations: [{ kind: "gone", offset: 0 }], birth: 0 },
+    { records: [{ block: 1, fill: 2 }], size: 2 * B, birth: 0 },
   );
-  expect(fills).toEqual({});
-  expect(image.isGone).toBe(true);
+  expect(fills).toEqual({ 1: [2] });
+  expect(image).toMatchObject({ isGone: false, facts: { size: 2 * B } });
+});
+
+test("a file is fresh as long as each commit says so", () => {
+  const fresh = { operations: [{ kind: "fresh", offset: 0 }] } as const;
+  expect(plan(fresh).image.isFresh).toBe(true);
+  expect(plan(fresh, { records: [{ block: 0, fill: 1 }] }).image.isFresh).toBe(false);
 });

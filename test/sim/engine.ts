@@ -5,7 +5,7 @@ import { BLOCK_BYTES, type FrameNo } from "../../src/base/units.ts";
 import { ImageFlag } from "../../src/cache/image.ts";
 import { createSlab, INODE_BYTES, Slab } from "../../src/cache/slab.ts";
 import { Counter, Counters } from "../../src/stats/counters.ts";
-import type { DurabilityMode } from "../../src/volume/durability.ts";
+import type { DurabilityMode } from "../../src/volume/durability-context.ts";
 import { Volume } from "../../src/volume/volume.ts";
 import type { SimHome } from "./home.ts";
 import type { SimJournal } from "./journal.ts";

@@ -3,7 +3,7 @@ import { asSlot, BLOCK_BYTES, type FrameNo, type InodeSlot } from "../../src/bas
 import { ImageFlag } from "../../src/cache/image.ts";
 import type { Slab } from "../../src/cache/slab.ts";
 import { FALLOC, SEEK_DATA, SEEK_HOLE } from "../../src/sys/constants.ts";
-import type { DurabilityMode } from "../../src/volume/durability.ts";
+import type { DurabilityMode } from "../../src/volume/durability-context.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import { SimFile, type SimHome } from "./home.ts";
 import { KINDS, type Kind, type Plan } from "./plan.ts";
@@ -212,15 +212,11 @@ export class Guests {
   /** The file goes when the data side has let it go. */
   private leave(slot: InodeSlot): void {
     this.context.await((done) =>
-      this.context.volume().discard(
-        slot,
-        () => true,
-        () => {
-          this.leaving.delete(slot);
-          this.context.home.files.delete(slot);
-          done();
-        },
-      ),
+      this.context.volume().discard(slot, () => {
+        this.leaving.delete(slot);
+        this.context.home.files.delete(slot);
+        done();
+      }),
     );
   }
 

@@ -2,7 +2,7 @@
 
 import { E } from "../../src/base/errno.ts";
 import type { Slab } from "../../src/cache/slab.ts";
-import type { DurabilityMode } from "../../src/volume/durability.ts";
+import type { DurabilityMode } from "../../src/volume/durability-context.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import { SimEngine, type SimSlab } from "./engine.ts";
 import { type GuestContext, Guests } from "./guests.ts";

@@ -7,7 +7,7 @@ import type { InodeSlot } from "../../src/base/units.ts";
 import type { Batch } from "../../src/journal/batch.ts";
 import { scan } from "../../src/journal/scan.ts";
 import { readSuperblocks } from "../../src/journal/superblock.ts";
-import type { DurabilityMode } from "../../src/volume/durability.ts";
+import type { DurabilityMode } from "../../src/volume/durability-context.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import { Corruption } from "./damage.ts";
 import type { SimHome } from "./home.ts";

@@ -182,8 +182,8 @@ export class SimIo implements Io {
     this.begin(operation, () => done(result));
   }
 
-  syncfs(_fd: number, done: Done): void {
-    this.world.after(1, () => done(0));
+  syncfs(fd: number, done: Done): void {
+    this.fsync(fd, false, done);
   }
 
   close(fd: number, done: Done): void {

@@ -96,7 +96,7 @@ export const JOURNAL: readonly Mutant[] = [
   {
     bug: "a file goes while the journal still has its blocks",
     file: "src/volume/durability.ts",
-    find: "if (this.isBroken || (live.commits === 0 && isReady && !busy))",
+    find: "if (this.isBroken || !isNeeded)",
     replace: "if (true)",
     seeds: 1500,
   },
