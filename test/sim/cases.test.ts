@@ -68,7 +68,7 @@ describe("a removed file", () => {
     const ended: number[] = [];
     scene.journaling.checkpoint.all((result) => ended.push(result));
     scene.until("its blocks are on their way", () => scene.volume.writer.inflight > 0);
-    scene.result<void>((done) => scene.volume.discard(A, done as () => void));
+    scene.result<void>((done) => scene.volume.discard(A, done));
     scene.until("the checkpoint ends", () => ended.length > 0);
     expect(ended).toEqual([0]);
     expect([...scene.volume.openImages]).toEqual([]);
@@ -76,7 +76,7 @@ describe("a removed file", () => {
 
   test("of a filesystem without times of birth leaves nothing to the next file of its inode", () => {
     const scene = new Scene({ mode: "sync" });
-    scene.result<void>((done) => scene.volume.discard(A, done as () => void));
+    scene.result<void>((done) => scene.volume.discard(A, done));
     scene.volume["table"].setFlags(A, 0);
     writeScattered(scene, 7);
     expect(scene.flush(A)).toBe(0);
