@@ -2,6 +2,7 @@
 import { asSlot, BLOCK_BYTES, type FrameNo, type InodeSlot } from "../../src/base/units.ts";
 import { ImageFlag } from "../../src/cache/image.ts";
 import type { Slab } from "../../src/cache/slab.ts";
+import { COMMIT_FRAMES_MAX } from "../../src/journal/layout.ts";
 import { FALLOC, SEEK_DATA, SEEK_HOLE } from "../../src/sys/constants.ts";
 import type { DurabilityMode } from "../../src/volume/durability-context.ts";
 import type { Volume } from "../../src/volume/volume.ts";
@@ -63,6 +64,7 @@ export class Guests {
   private nextSlot = 0;
   /** Images that have lost their names, and still have their files. */
   private readonly leaving = new Set<InodeSlot>();
+  private readonly fate = new Random(4713);
   private writes = 0;
   private flushes = 0;
 
@@ -230,8 +232,26 @@ export class Guests {
   }
 
   clean(image: SimImage): void {
+    // Drawn by itself, and only where commits are small: seeds that were kept before know of no release.
+    if (this.plan.commitBlocks < COMMIT_FRAMES_MAX && this.fate.chance(0.6)) {
+      this.release(image);
+      return;
+    }
     this.context.world.note(() => `when clean ${image.slot}`);
     this.context.awaitClean((done) => this.context.volume().whenClean(image.slot, done));
+  }
+
+  /** The kernel forgets the file, and may ask for it again at any moment. */
+  private release(image: SimImage): void {
+    const volume = this.context.volume();
+    if (volume.isDirty(image.slot)) return;
+    this.context.world.note(() => `release ${image.slot}`);
+    this.context.await((done) =>
+      volume.release(image.slot, (isReleased) => {
+        this.context.world.note(() => `    released ${image.slot}: ${isReleased}`);
+        done();
+      }),
+    );
   }
 
   mtime(image: SimImage): void {
