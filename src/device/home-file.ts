@@ -17,8 +17,10 @@ const STATX_MASK_AT = 0;
 const STATFS_BSIZE_AT = 8;
 const STATFS_BAVAIL_AT = 32;
 
-/** Opens the file anew with `extraFlags`; a descriptor or a negated error number. */
-type OpenFile = (extraFlags: number) => number;
+const F_GETFL = 3;
+
+/** Opens the file anew with `extraFlags`, unless `toWrite` perhaps for reading alone; a descriptor or a negated error number. */
+type OpenFile = (extraFlags: number, toWrite: boolean) => number;
 
 /** What a look at a backing file shows. */
 export interface Look {
@@ -41,6 +43,11 @@ export interface HomeFile {
   /** The descriptor for I/O of `length` bytes at `offset`. */
   fdFor(offset: number, length: number): number;
   isDirect(fd: number): boolean;
+  /**
+   * 0 once it can be written; one that could only be opened for reading is opened anew. A negated error number if that is refused:
+   * then no write may be accepted, for it could never go home.
+   */
+  makeWritable(): number;
   /** The filesystem took the flag and refuses the I/O (EINVAL): use the page cache from now on. */
   giveUpDirect(): void;
   /** lseek(2) with SEEK_DATA or SEEK_HOLE: an offset, or a negated error number. */
@@ -63,16 +70,16 @@ export interface Home {
 /** The real one: `openHome` opens descriptors, `fd` is one of the backing directory. */
 export class HomeDirectory implements Home {
   private readonly fd: number;
-  private readonly openHome: (slot: InodeSlot, extraFlags: number) => number;
+  private readonly openHome: (slot: InodeSlot, extraFlags: number, toWrite: boolean) => number;
   private readonly statfs = Buffer.alloc(128);
 
-  constructor(fd: number, openHome: (slot: InodeSlot, extraFlags: number) => number) {
+  constructor(fd: number, openHome: (slot: InodeSlot, extraFlags: number, toWrite: boolean) => number) {
     this.fd = fd;
     this.openHome = openHome;
   }
 
   open(slot: InodeSlot): HomeFile | number {
-    return BackingFile.open((flags) => this.openHome(slot, flags));
+    return BackingFile.open((flags, toWrite) => this.openHome(slot, flags, toWrite));
   }
 
   freeBytes(): number {
@@ -88,18 +95,22 @@ class BackingFile implements HomeFile {
   private readonly alignment: number;
   private readonly directFd: number;
   private useDirect: boolean;
+  private isWritable: boolean;
+  private readonly reopen: OpenFile;
 
-  private constructor(buffered: number, size: number, direct: number, alignment: number) {
+  private constructor(buffered: number, size: number, direct: number, alignment: number, reopen: OpenFile) {
+    this.reopen = reopen;
     this.buffered = buffered;
     this.size = size;
     this.directFd = direct;
     this.useDirect = direct >= 0;
     this.alignment = alignment;
+    this.isWritable = this.descriptors.every((fd) => (libc.fcntl(fd, F_GETFL, 0) & O.ACCMODE) === O.RDWR);
   }
 
   /** A file, or a negated error number. */
   static open(open: OpenFile): BackingFile | number {
-    const buffered = open(0);
+    const buffered = open(0, false);
     if (buffered < 0) return buffered;
     const stat = new Stat();
     const known = stat.read(buffered, libc.cstring(""), AT_EMPTY_PATH);
@@ -108,8 +119,8 @@ class BackingFile implements HomeFile {
       return known;
     }
     const alignment = directAlignment(buffered);
-    const direct = alignment === 0 ? -1 : open(O.DIRECT);
-    return new BackingFile(buffered, stat.size, direct < 0 ? -1 : direct, alignment);
+    const direct = alignment === 0 ? -1 : open(O.DIRECT, false);
+    return new BackingFile(buffered, stat.size, direct < 0 ? -1 : direct, alignment, open);
   }
 
   fdFor(offset: number, length: number): number {
@@ -119,6 +130,19 @@ class BackingFile implements HomeFile {
 
   isDirect(fd: number): boolean {
     return fd === this.directFd && fd >= 0;
+  }
+
+  makeWritable(): number {
+    if (this.isWritable) return 0;
+    for (const fd of this.descriptors) {
+      const opened = this.reopen(fd === this.directFd ? O.DIRECT : 0, true);
+      if (opened < 0) return opened;
+      const result = libc.dup3(opened, fd, O.CLOEXEC); // in its place: reads that name it may be under way
+      libc.close(opened);
+      if (result < 0) return result;
+    }
+    this.isWritable = true;
+    return 0;
   }
 
   giveUpDirect(): void {

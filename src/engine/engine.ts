@@ -98,7 +98,7 @@ export class Engine {
       clock: this.clock,
       timers: this.timers,
       io,
-      home: new HomeDirectory(EngineFd.backing, (slot, flags) => this.inodes.openHome(slot, flags)),
+      home: new HomeDirectory(EngineFd.backing, (...args) => this.inodes.openHome(...args)),
       dirtyLimit: config.settings.dirtyLimit,
       cache: config.cache,
       durability: this.carriesOn ? Settings.storedDurability(memory) : config.settings.durability,

@@ -19,6 +19,7 @@ import type { Slab } from "../cache/slab.ts";
 import type { Request } from "../fuse/request.ts";
 import { AT_EMPTY_PATH, O, S } from "../sys/constants.ts";
 import * as libc from "../sys/libc.ts";
+import { openOwn } from "../sys/open-own.ts";
 import { Stat } from "../sys/stat.ts";
 import type { HomeOpener, ImageData } from "../volume/contract.ts";
 import { Directories } from "./directories.ts";
@@ -260,7 +261,7 @@ export class Inodes implements HomeOpener {
     if (parent >= 0) this.unrefer(asSlot(parent));
   }
 
-  openHome(slot: InodeSlot, extraFlags: number): number {
+  openHome(slot: InodeSlot, extraFlags: number, toWrite = false): number {
     if ((this.records.mode(slot) & S.IFMT) !== S.IFREG) return -E.EINVAL;
     const dirfd = this.directories.place(slot);
     if (dirfd < 0) return dirfd;
@@ -268,7 +269,8 @@ export class Inodes implements HomeOpener {
     if (this.directories.flags !== 0) path = libc.cstring(`/proc/self/fd/${dirfd}`);
     const flags = O.CLOEXEC | O.NONBLOCK | extraFlags | (this.directories.flags === 0 ? O.NOFOLLOW : 0);
     let fd = libc.openat(dirfd, path, flags | O.RDWR, 0);
-    if (READ_ONLY_REASONS.includes(fd)) fd = libc.openat(dirfd, path, flags | O.RDONLY, 0);
+    if (READ_ONLY_REASONS.includes(fd) && !toWrite) fd = libc.openat(dirfd, path, flags | O.RDONLY, 0);
+    if (fd === -E.EACCES) fd = openOwn(dirfd, path, flags | O.RDWR);
     if (fd < 0) return fd === -E.ENOENT || fd === -E.ELOOP ? -E.ESTALE : fd;
     return this.verified(slot, fd, extraFlags);
   }

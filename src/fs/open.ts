@@ -29,19 +29,22 @@ function reply(body: ReplyBody, flags: number): number {
 
 function open(fs: Namespace, request: Request, body: ReplyBody): number {
   const flags = request.u32(In.OPEN.flags);
-  const result = (flags & O.ACCMODE) === O.RDONLY ? fs.read(request.slot) : tryWriting(fs, request, flags);
+  const result = (flags & O.ACCMODE) === O.RDONLY ? fs.read(request.slot) : tryWriting(fs, request);
   return result < 0 ? result : reply(body, fs.options.openFlags());
 }
 
-/** A file that can't be written at home (read-only filesystem, immutable, running) must say so now, not at writeback. */
-function tryWriting(fs: Namespace, request: Request, flags: number): number {
+/**
+ * A file that can't be written at home (read-only filesystem, immutable, running) must say so now, not at writeback. So must one that
+ * can only be appended to: what goes home is not in the order in which it was written.
+ */
+function tryWriting(fs: Namespace, request: Request): number {
   const found = fs.read(request.slot);
   if (found < 0 || fs.stat.type !== S.IFREG) return found;
   const { directories } = fs.inodes;
   const dirfd = directories.place(request.slot);
   const direct = directories.flags === 0;
   const path = direct ? directories.name : libc.cstring(`/proc/self/fd/${dirfd}`);
-  const wanted = O.WRONLY | (flags & O.APPEND) | O.CLOEXEC | O.NONBLOCK | (direct ? O.NOFOLLOW : 0);
+  const wanted = O.WRONLY | O.CLOEXEC | O.NONBLOCK | (direct ? O.NOFOLLOW : 0);
   const fd = libc.openat(dirfd, path, wanted, 0);
   return fd < 0 ? fd : libc.close(fd);
 }

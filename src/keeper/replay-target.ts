@@ -10,6 +10,7 @@ import type { Identity } from "../journal/contract.ts";
 import type { ReplayFile, ReplayTarget } from "../journal/replay.ts";
 import { AT_EMPTY_PATH, FALLOC, O, S } from "../sys/constants.ts";
 import * as libc from "../sys/libc.ts";
+import { openOwn } from "../sys/open-own.ts";
 import { Stat } from "../sys/stat.ts";
 import { setModificationTime } from "../sys/times.ts";
 
@@ -75,7 +76,9 @@ export class BackingTarget implements ReplayTarget {
   private openIn(directory: number, name: string, identity: Identity): FileOfBacking | number {
     const path = libc.cstring(name);
     if (this.stat.read(directory, path) < 0 || !this.isOf(identity)) return -E.ESTALE;
-    const fd = libc.openat(directory, path, this.access | O.NOFOLLOW | O.NONBLOCK | O.CLOEXEC, 0);
+    const flags = this.access | O.NOFOLLOW | O.NONBLOCK | O.CLOEXEC;
+    let fd = libc.openat(directory, path, flags, 0);
+    if (fd === -E.EACCES) fd = openOwn(directory, path, flags);
     if (fd < 0) return fd;
     if (this.stat.read(fd, libc.cstring(""), AT_EMPTY_PATH) === 0 && this.isOf(identity)) return new FileOfBacking(fd);
     libc.close(fd);

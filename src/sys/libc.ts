@@ -51,6 +51,7 @@ export const pwritev = declare("int64_t pwritev(int fd, uintptr_t iov, int n, in
 export const pwritev2 = declare("int64_t pwritev2(int fd, uintptr_t iov, int n, int64_t offset, int flags)");
 export const openat = declare("int openat(int dirfd, const void *path, int flags, uint32_t mode)");
 export const close = declare("int close(int fd)");
+export const dup3 = declare("int dup3(int from, int to, int flags)");
 export const fsync = declare("int fsync(int fd)");
 export const fdatasync = declare("int fdatasync(int fd)");
 export const syncfs = declare("int syncfs(int fd)");

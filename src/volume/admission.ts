@@ -158,9 +158,11 @@ export class Admission {
     write.done(write.length);
   }
 
-  /** Last checks that can refuse a write: the backing filesystem's largest file, the share of failing images, and room. */
+  /** Last checks that can refuse a write: a file that can't be written, the filesystem's largest, the share of failing images, room. */
   private prepare(image: Image, offset: number, length: number): number {
     const { pressure, space } = this.context;
+    const refused = image.file.makeWritable();
+    if (refused < 0) return refused;
     if (offset + length > image.reach && !reaches(image, offset + length)) return -E.EFBIG;
     if (image.hasFlag(ImageFlag.failing) && image.blocks > pressure.limit * FAILING_SHARE) return -E.EIO;
     return space.reserve(image, offset, length);

@@ -6,10 +6,10 @@ import type { InodeSlot } from "../base/units.ts";
 /** Opens backing files for the volume; `fs/inodes.ts` is the real one. */
 export interface HomeOpener {
   /**
-   * Opens the backing file of `slot` for reading and writing (or reading alone where that is all that is allowed), after
-   * checking that it still is the same inode. A descriptor, or a negated error number (ESTALE: replaced underneath).
+   * Opens the backing file of `slot` for reading and writing (or, unless `toWrite`, for reading alone where that is all that is
+   * allowed), after checking that it still is the same inode. A descriptor, or a negated error number (ESTALE: replaced underneath).
    */
-  openHome(slot: InodeSlot, extraFlags: number): number;
+  openHome(slot: InodeSlot, extraFlags: number, toWrite?: boolean): number;
 }
 
 /** The data of images, for namespace operations. */

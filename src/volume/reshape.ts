@@ -146,6 +146,9 @@ export class Reshape {
    */
   private *alone(image: Image, body: (reshape: Reshape, spares: FrameNo[]) => Task<number>): Task<number> {
     const { cache, gates } = this.context;
+    const refused = image.file.makeWritable();
+    // One that an earlier engine began is begun again: where it fails, it is taken back.
+    if (refused < 0 && !image.hasFlag(ImageFlag.cut | ImageFlag.allocation)) return refused;
     const spares: FrameNo[] = [];
     const taken = new Int32Array(1);
     while (spares.length < 2) {
@@ -193,6 +196,8 @@ export class Reshape {
    */
   private *copyWhenClean(from: Image, to: Image, gated: () => Task<number>): Task<number> {
     if (this.context.journal().refusesCopies) return -E.EOPNOTSUPP;
+    const refused = to.file.makeWritable();
+    if (refused < 0) return refused;
     for (let attempt = 0; attempt < COPY_ATTEMPTS; attempt++) {
       for (const image of [from, to]) {
         const outcome = yield* result((done) => this.context.clean(image, done));

@@ -65,6 +65,11 @@ export class Through {
       this.end(write, image);
       return;
     }
+    const refused = image.file.makeWritable();
+    if (refused < 0) {
+      this.end(write, refused);
+      return;
+    }
     image.homeWrites++;
     this.aim(write);
     this.submit(write, image, 0);

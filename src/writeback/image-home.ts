@@ -141,6 +141,11 @@ export class ImageHome {
     const { image } = this;
     if (image.dirty.count === 0 && image.homeSize < image.size) {
       const size = image.size;
+      const refused = image.file.makeWritable();
+      if (refused < 0) {
+        this.endDeviceFlush(refused, done);
+        return;
+      }
       loosenNote(image);
       this.context.io.truncate(image.file.buffered, size, (result) => {
         if (result === 0) image.homeSize = Math.max(image.homeSize, size);

@@ -275,6 +275,11 @@ export class Writer {
       this.end(run, 0);
       return;
     }
+    const refused = run.image.file.makeWritable(); // of an image that an earlier engine had open
+    if (refused < 0) {
+      this.end(run, refused);
+      return;
+    }
     const at = piece.offset + run.done;
     const left = piece.length - run.done;
     const fd = run.image.file.fdFor(at, left);

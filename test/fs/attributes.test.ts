@@ -1,10 +1,11 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { E } from "../../src/base/errno.ts";
 import { Opcode, SetattrValid as Valid } from "../../src/fuse/constants.ts";
 import { need } from "../support/need.ts";
+import { ordinaryUser } from "../support/ordinary-user.ts";
 import { DIRTY_BLOCKS, fields, type Reply, Rig } from "./rig.ts";
 
 let rig: Rig;
@@ -164,6 +165,34 @@ describe("opening", () => {
     } finally {
       execFileSync("chattr", ["-i", at("f")]);
     }
+  });
+
+  it("tells at once that a file can only be appended to at home", (context) => {
+    need(context, "root", "chattr");
+    const file = rig.create("f");
+    execFileSync("chattr", ["+a", at("f")]);
+    try {
+      expect(rig.send(Opcode.OPEN, fields(0o2001, 0), { node: file.node }).error).toBe(-E.EPERM);
+      expect(rig.inodes.openHome(file.slot, 0)).toBeGreaterThan(0);
+      expect(rig.inodes.openHome(file.slot, 0, true)).toBe(-E.EPERM);
+    } finally {
+      execFileSync("chattr", ["-a", at("f")]);
+    }
+  });
+
+  it("reaches the file of an ordinary user whose own mode keeps the engine out, to read and to write", (context) => {
+    need(context, "root");
+    chmodSync(rig.backing, 0o755);
+    const file = rig.create("f", {}, 0o302, 0);
+    chownSync(at("f"), 1234, 1234);
+    const open = (toWrite: boolean): number => ordinaryUser(1234, () => rig.inodes.openHome(file.slot, 0, toWrite));
+    for (const mode of [0, 0o444]) {
+      chmodSync(at("f"), mode);
+      for (const toWrite of [false, true]) expect(open(toWrite)).toBeGreaterThan(0);
+      expect(statSync(at("f")).mode & 0o7777).toBe(mode);
+    }
+    chownSync(at("f"), 0, 0);
+    expect([open(false) > 0, open(true)]).toEqual([true, -E.EACCES]);
   });
 
   it("of a directory is told from that of a file, and a directory can be synced", () => {

@@ -276,6 +276,10 @@ class OpenSimFile implements HomeFile {
     return fd === this.direct;
   }
 
+  makeWritable(): number {
+    return 0;
+  }
+
   giveUpDirect(): void {
     this.useDirect = false;
   }
