@@ -77,7 +77,6 @@ export const fchownat = declare("int fchownat(int dirfd, const void *path, uint3
 /** utimensat(2); `times` is two timespecs, 32 bytes. glibc refuses a null path: an open file's times are set by `futimens`. */
 export const utimensat = declare("int utimensat(int dirfd, const void *path, const void *times, int flags)");
 export const futimens = declare("int futimens(int fd, const void *times)");
-export const faccessat = declare("int faccessat(int dirfd, const void *path, int mode, int flags)");
 export const umask = declare("uint32_t umask(uint32_t mask)");
 export const flock = declare("int flock(int fd, int operation)");
 export const fcntl = declare("int fcntl(int fd, int command, int64_t argument)");

@@ -171,3 +171,21 @@ test("a flush of one image, by fsync or by the command, writes no byte of anothe
   expect((await run("bash", ["-c", "sync -d b"], { cwd: daemon.mountpoint })).code).toBe(0);
   expect(daemon.stats().dirty.blocks).toBe(0);
 });
+
+test("a flush by another of the image's names takes it home; one of what is no image says so", async (context) => {
+  need(context, "root", "/dev/fuse");
+  const daemon = await mountHypegear();
+  await shell(daemon, "mkdir dir; ln -s dir way; ln -s dir/a soft; ln -s /etc/passwd out; : >dir/a; ln dir/a hard");
+  let written = 0;
+  for (const name of ["hard", "soft", "way/a"]) {
+    await shell(daemon, "dd if=/dev/urandom of=dir/a bs=64k count=1 conv=notrunc status=none");
+    expect(await daemon.cli("flush", name)).toMatchObject({ code: 0 });
+    expect(daemon.stats().writeback.bytes, name).toBe((written += 65_536));
+    expect(daemon.stats().dirty.blocks).toBe(0);
+  }
+  expect(await daemon.cli("flush", "out")).toMatchObject({
+    code: 2,
+    stderr: `hypegear: ${daemon.mountpoint}: flush out: leads out of the mount; give the image's path in it\n`,
+  });
+  expect(await daemon.cli("flush", "way")).toMatchObject({ code: 2 });
+});
