@@ -97,9 +97,23 @@ export class Inodes implements HomeOpener {
   }
 
   private admit(slot: InodeSlot): void {
-    this.bySource.set(this.records.key(slot), slot);
+    this.enlist(slot);
     const parent = this.records.parent(slot);
     if (parent >= 0) this.children[parent]!++;
+  }
+
+  /**
+   * Has `slot` found by its file. One that only the descriptor of an earlier engine led to has none any more, and its inode number may
+   * be another's: 1. a directory is removed in use  2. the engine is killed  3. a file gets its number  4. the engine is killed
+   * 5. both records have one key. The file would be taken for the directory, found not to be it, and get a second record. Nor
+   * does a record take the place of one that is right.
+   */
+  private enlist(slot: InodeSlot): void {
+    if (slot !== ROOT && this.records.parent(slot) === NO_PARENT && !this.isHeld(slot)) return;
+    const key = this.records.key(slot);
+    const other = this.bySource.get(key);
+    if (other === undefined || other === slot || this.directories.read(other, this.stat) < 0)
+      this.bySource.set(key, slot);
   }
 
   /** Calls `visit` for every record but the root's. */
@@ -185,7 +199,10 @@ export class Inodes implements HomeOpener {
     const before = this.records.parent(slot);
     this.records.setName(slot, this.held.nameOf(slot));
     this.records.setParent(slot, NO_PARENT);
-    if (!this.directories.isNameless(slot)) this.images.setFlags(slot, this.images.flags(slot) | ImageFlag.held);
+    if (!this.directories.isNameless(slot)) {
+      this.images.setFlags(slot, this.images.flags(slot) | ImageFlag.held);
+      this.enlist(slot); // an engine that was killed between these steps left one that `load` took for lost
+    }
     if (before >= 0) this.unrefer(asSlot(before));
     this.review(slot);
   }

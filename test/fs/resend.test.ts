@@ -3,12 +3,13 @@
  * every point: before it began, with the intent recorded alone, executed with its inode records unchanged, executed with no
  * result recorded, and executed and recorded.
  */
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { E } from "../../src/base/errno.ts";
-import { asSlot } from "../../src/base/units.ts";
+import { asSlot, type InodeSlot } from "../../src/base/units.ts";
 import { Opcode } from "../../src/fuse/constants.ts";
+import { Stat, StatxAt } from "../../src/sys/stat.ts";
 import { type Call, fields, Killed, type Reply, Rig } from "./rig.ts";
 
 let rig: Rig;
@@ -224,5 +225,75 @@ describe("the end of a mount", () => {
     expect(rig.inodes.count).toBe(2);
     rig.data.clean(dirty.slot);
     expect(rig.inodes.count).toBe(1);
+  });
+});
+
+describe("after a kill, a file has one record", () => {
+  /** Gives the record of `slot` the inode number of `name`, with the type and birth that it has. */
+  function takesNumberOf(slot: InodeSlot, name: string): void {
+    const { records } = rig.inodes;
+    const { birth } = records.identity(slot);
+    const stat = new Stat();
+    stat.read(rig.inodes.directories.rootFd, Buffer.from(`${name}\0`));
+    stat.bytes.writeUInt16LE(records.mode(slot), StatxAt.mode);
+    const seconds = Math.floor(birth / 1e9) - 1;
+    stat.bytes.writeBigUInt64LE(BigInt(seconds), StatxAt.birth);
+    records.identify(slot, stat);
+  }
+
+  it.for(["before", "after"])(
+    "though a directory removed in use, whose record came %s its own, had its number",
+    (order) => {
+      const early = order === "before" ? rig.mkdir("d") : undefined;
+      const file = rig.create("f");
+      const dir = early ?? rig.mkdir("d");
+      expect(rig.send(Opcode.RMDIR, fields("d")).error).toBe(0);
+      takesNumberOf(dir.slot, "f");
+      for (let kills = 0; kills < 2; kills++) {
+        rig.restart();
+        expect(rig.lookup("f").node).toBe(file.node);
+        expect(rig.getattr(dir.node).error).toBe(-E.ESTALE);
+      }
+    },
+  );
+
+  it.for(["before", "after"])(
+    "though a file removed beneath, whose record came %s its own, had its number",
+    (order) => {
+      const early = order === "before" ? rig.create("gone") : undefined;
+      const file = rig.create("f");
+      const gone = early ?? rig.create("gone");
+      rmSync(at("gone"));
+      takesNumberOf(gone.slot, "f");
+      rig.restart();
+      expect(rig.lookup("f").node).toBe(file.node);
+    },
+  );
+
+  it("and not that of one which no name led to, whose number it has, where no births tell them apart", () => {
+    const lost = rig.create("lost");
+    rig.inodes.directories.keepNameless(lost.slot);
+    rmSync(at("lost"));
+    rig.inodes.unname(lost.slot);
+    writeFileSync(at("f"), "");
+    const stat = new Stat();
+    stat.read(rig.inodes.directories.rootFd, Buffer.from("f\0"));
+    rig.inodes.records.identify(lost.slot, stat);
+    rig.restart();
+    expect(rig.lookup("f").node).not.toBe(lost.node);
+    expect(rig.getattr(lost.node).error).toBe(-E.ESTALE);
+  });
+
+  it("though it was killed as it wrote down that the file is held, and another name is left", () => {
+    const file = rig.create("a");
+    rig.link(file.node, "b");
+    rig.images.setFlags = () => {
+      throw new Killed();
+    };
+    expect(() => rig.unlink("a", { unique: UNIQUE })).toThrow(Killed);
+    rig.restart();
+    expect(rig.unlink("a", { unique: UNIQUE, resent: true }).error).toBe(0);
+    expect(rig.lookup("b").node).toBe(file.node);
+    expect(statSync(at("b")).nlink).toBe(1);
   });
 });
