@@ -260,10 +260,12 @@ export class Inodes implements HomeOpener {
     if (!this.needed(slot)) this.remove(slot);
   }
 
-  /** True if no name but the one under `held` leads to the file: its data is nobody's. */
+  /** True if no name but the one under `held` leads to the file, beyond doubt: its data is nobody's. */
   private isLastName(slot: InodeSlot): boolean {
     if (!this.isHeld(slot) && !this.directories.isNameless(slot)) return false;
-    return this.directories.read(slot, this.stat) < 0 || this.stat.nlink <= (this.isHeld(slot) ? 1 : 0);
+    const result = this.directories.read(slot, this.stat);
+    if (result < 0) return result === -E.ESTALE || result === -E.ENOENT;
+    return this.stat.nlink <= (this.isHeld(slot) ? 1 : 0);
   }
 
   private remove(slot: InodeSlot): void {

@@ -232,6 +232,23 @@ describe("removing", () => {
     expect(rig.inodes.count).toBe(1);
   });
 
+  it.for(["EIO", "EACCES"] as const)(
+    "takes it home when it cannot tell, for %s, whether that was the last name",
+    (error) => {
+      const file = rig.create("a");
+      rig.link(file.node, "b");
+      rig.dirty(file.slot, 4096, 1);
+      rig.unlink("a");
+      const { directories } = rig.inodes;
+      const read = directories.read.bind(directories);
+      directories.read = (slot, stat) => (slot === file.slot ? -E[error] : read(slot, stat));
+      rig.forget(file.node, 2n);
+      expect(rig.data.discarded).toEqual([]);
+      rig.data.clean(file.slot);
+      expect(rig.inodes.count).toBe(1);
+    },
+  );
+
   it("takes the dirty data home before it forgets a file that still has another name", () => {
     const file = rig.create("a");
     rig.link(file.node, "b");
