@@ -27,9 +27,14 @@ function remove(fs: Namespace, request: Request, call: Remove): number {
   const path = libc.cstring(name);
   const found = fs.stat.read(dirfd, path);
   if (found < 0) return found;
+  const known = fs.inodes.find(fs.stat);
   const slot = bearerOf(fs, request.slot, name);
   const intent = { parent: request.slot, name, key: keyOf(fs.stat), ...(slot === undefined ? {} : { subject: slot }) };
-  return fs.memory.once(request, intent, () => call(fs, dirfd, path, slot));
+  return fs.memory.once(request, intent, () => {
+    const result = call(fs, dirfd, path, slot);
+    if (result === 0 && known !== undefined) fs.options.data.attributesChanged(known); // a flush by another link makes it durable
+    return result;
+  });
 }
 
 /** The record, if any, that would lose its own name with `name` in `parent`; other links of its file do not matter to it. */

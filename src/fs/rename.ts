@@ -27,6 +27,8 @@ interface Move {
   flags: number;
   subject: InodeSlot | undefined;
   replaced: InodeSlot | undefined;
+  /** Records of the files that gain or lose a name, whatever name these bear. */
+  concerned: InodeSlot[];
   replacesDirectory: boolean;
   key: string;
 }
@@ -63,13 +65,28 @@ function look(fs: Namespace, request: Request, namesAt: number, flags: number): 
   const replacesDirectory = target === 0 && fs.stat.type === S.IFDIR;
   const targetKey = target === 0 ? keyOf(fs.stat) : "";
   const replaced = target === 0 ? bearerOf(fs, newParent, newName) : undefined;
+  const other = target === 0 ? fs.inodes.find(fs.stat) : undefined;
   const source = fs.stat.read(fromFd, libc.cstring(name));
   if (source < 0) return source;
   const key = keyOf(fs.stat);
   if (target === 0 && (flags & RenameFlag.NOREPLACE) !== 0) return -E.EEXIST;
   if (key === targetKey) return 0; // two links of one file: POSIX has both stay
   const subject = bearerOf(fs, parent, name);
-  return { parent, name, fromFd, newParent, newName, toFd, flags, subject, replaced, replacesDirectory, key };
+  const concerned = [fs.inodes.find(fs.stat), other].filter((slot) => slot !== undefined);
+  return {
+    parent,
+    name,
+    fromFd,
+    newParent,
+    newName,
+    toFd,
+    flags,
+    subject,
+    replaced,
+    concerned,
+    replacesDirectory,
+    key,
+  };
 }
 
 function execute(fs: Namespace, move: Move): number {
@@ -79,8 +96,7 @@ function execute(fs: Namespace, move: Move): number {
   const exchanged = (move.flags & RenameFlag.EXCHANGE) !== 0;
   const result = exchanged || move.replaced === undefined ? call() : replace(fs, move, move.replaced, call);
   if (result < 0) return result;
-  for (const slot of [move.subject, exchanged ? move.replaced : undefined])
-    if (slot !== undefined) fs.options.data.attributesChanged(slot);
+  for (const slot of move.concerned) fs.options.data.attributesChanged(slot);
   if (move.subject !== undefined) inodes.rename(move.subject, move.newParent, move.newName);
   if (exchanged && move.replaced !== undefined) inodes.rename(move.replaced, move.parent, move.name);
   return result;

@@ -276,11 +276,30 @@ describe("what changes beside an image's data", () => {
     expect([...rig.data.changed]).toEqual([file.slot]);
   });
 
+  it.for(["f", "g"])("is told when one of two names, %s, is removed, moved, replaced or exchanged", (name) => {
+    const file = rig.create("f");
+    const tells = (act: () => Reply, ...others: Reply[]): void => {
+      rig.link(file.node, "g");
+      rig.data.changed.clear();
+      expect(act().error).toBe(0);
+      expect(rig.data.changed).toEqual(new Set([file, ...others].map(({ slot }) => slot)));
+    };
+    tells(() => rig.rename(name, "h"));
+    rig.rename("h", name);
+    const other = rig.create("other");
+    tells(() => rig.rename(name, "other", 2), other);
+    rig.rename(name, "other", 2);
+    tells(() => rig.rename("other", name), other);
+    tells(() => rig.unlink(name === "f" ? "g" : "f"));
+  });
+
   it("is not told when it did not come about", () => {
     const file = rig.create("f");
     rig.create("g");
     expect(rig.link(file.node, "g").error).toBe(-E.EEXIST);
     expect(rig.rename("f", "none/g").error).toBeLessThan(0);
+    expect(rig.rename("f", "g", 1).error).toBe(-E.EEXIST);
+    expect(rig.send(Opcode.RMDIR, fields("f")).error).toBe(-E.ENOTDIR);
     expect(rig.data.changed.size).toBe(0);
   });
 });
