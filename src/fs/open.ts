@@ -1,10 +1,12 @@
 /** OPEN, RELEASE, OPENDIR, RELEASEDIR, FSYNCDIR. Handles carry nothing: a new engine has nothing to restore. */
 import { E } from "../base/errno.ts";
+import type { InodeSlot } from "../base/units.ts";
 import { FSYNC_DATA_ONLY, In, Opcode } from "../fuse/constants.ts";
 import { type Handler, PENDING, type ReplyBody, type Request } from "../fuse/request.ts";
 import { O, S } from "../sys/constants.ts";
 import * as libc from "../sys/libc.ts";
 import type { Namespace } from "./context.ts";
+import { NO_PARENT, ROOT } from "./records.ts";
 
 export function openHandlers(fs: Namespace): Record<number, Handler> {
   return {
@@ -51,9 +53,9 @@ function tryWriting(fs: Namespace, request: Request): number {
 
 function syncDirectory(fs: Namespace, request: Request): number {
   const dirfd = fs.directory(request.slot);
-  if (dirfd < 0) return dirfd;
-  const fd = libc.openat(dirfd, libc.cstring("."), O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0);
-  if (fd < 0) return fd;
+  const fd = dirfd < 0 ? dirfd : libc.openat(dirfd, libc.cstring("."), O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0);
+  // A removed directory has no entries that could be lost; whether it can be opened anew is the filesystem's affair.
+  if (fd < 0) return wasRemoved(fs, request.slot) ? 0 : fd;
   const later = request.later();
   const dataOnly = (request.u32(In.FSYNC.flags) & FSYNC_DATA_ONLY) !== 0;
   fs.options.io.fsync(fd, dataOnly, (result) => {
@@ -62,3 +64,7 @@ function syncDirectory(fs: Namespace, request: Request): number {
   });
   return PENDING;
 }
+
+/** True if the directory `slot` was removed through the mount; after a kill of the engine nothing leads to it any more. */
+const wasRemoved = (fs: Namespace, slot: InodeSlot): boolean =>
+  slot !== ROOT && fs.inodes.records.parent(slot) === NO_PARENT;

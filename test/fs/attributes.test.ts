@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, chownSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { E } from "../../src/base/errno.ts";
@@ -200,6 +200,17 @@ describe("opening", () => {
     expect(rig.send(Opcode.OPENDIR, fields(0, 0), { node: file.node }).error).toBe(-E.ENOTDIR);
     expect(rig.send(Opcode.OPENDIR, fields(0, 0)).error).toBe(0);
     expect(rig.send(Opcode.FSYNCDIR, fields(0n, 0, 0)).error).toBe(0);
+  });
+
+  it("of a directory outlives its removal: it can still be synced, also by the next engine", () => {
+    const dir = rig.mkdir("d");
+    const beneath = rig.mkdir("beneath");
+    const sync = (node: bigint): number => rig.send(Opcode.FSYNCDIR, fields(0n, 0, 0), { node }).error;
+    expect(rig.send(Opcode.RMDIR, fields("d")).error).toBe(0);
+    expect(sync(dir.node)).toBe(0);
+    rmSync(at("beneath"), { recursive: true });
+    rig.restart();
+    expect([sync(dir.node), sync(beneath.node)]).toEqual([0, -E.ESTALE]);
   });
 
   it("tells the backing filesystem's space", () => {
