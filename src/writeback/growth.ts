@@ -35,7 +35,11 @@ export class Growth {
   private begin(): void {
     const { image } = this;
     const group = this.waiting.splice(0);
-    const end = group.reduce((most, waiter) => Math.max(most, waiter.end), image.homeSize);
+    const end = group.reduce((most, waiter) => Math.max(most, waiter.end), 0);
+    if (end <= image.homeSize) {
+      for (const { done } of group) done(0); // one before has made it so long; again, it would free what is reserved beyond the end
+      return;
+    }
     this.isGrowing = true;
     this.io.truncate(image.file.buffered, end, (result) => {
       this.isGrowing = false;

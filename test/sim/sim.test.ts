@@ -33,6 +33,7 @@ const FOUND_WHOLE = new Map([
 ]);
 
 const FOUND = new Map([
+  [240_013_075, "a file was made as long as it was, which freed what was reserved beyond its end"],
   [201_013_923, "the oracle held a copy that was cut short the second time to how far that came"],
   [201_027_745, "a drain opened a file that was being removed, and took its size for what the journal was to have"],
   [2179, "what a drain was for was dropped with its file before it ended"],
