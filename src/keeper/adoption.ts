@@ -11,6 +11,7 @@
  *   serving          same     another identity              refuse
  *   serving          same     the state's                   adopt                       carried on
  *
+ * `hypegear recover` refuses what is refused here, and adopts nothing: it tells to mount. `hypegear check` says the same.
  * A journal that has failed and was declared void is ended in every case: all was home then.
  * What comes of the journal then (`journal-adoption.ts`) depends on what lies at its place.
  */
@@ -40,45 +41,61 @@ export interface Verdict {
 
 /** Decides by state and slab; `backing` is for messages. Throws a refusal. */
 export function adoptable(states: StateDirectory, backing: string, directory: string, force: boolean): Verdict {
-  const state = states.read();
-  const path = slabPath(directory);
-  if (state?.serving === true && state.bootId !== currentBootId())
-    return fresh(path, state, "recover", afterPowerLoss(state));
-  if (state?.serving === true && state.directory !== directory) {
-    if (!force) throw copied(state, backing);
-    const own = state.journal?.path === "" ? state : { ...state, journal: undefined };
-    return fresh(path, own, "recover", "went on without the writes of the directory that this one was copied from");
+  const found = states.read();
+  if (found !== undefined && isRest(found, directory)) removeSlabFile(slabPath(directory));
+  const { slab, state, notices } = slabOfState(found, backing, directory, force);
+  if (slab !== undefined && state !== undefined) {
+    detachStale(state.mountpoint);
+    const notice = "carrying on with the slab of the mount before: nothing is lost";
+    return { slab, state, journal: fateOf(state, "carry"), notices: [notice] };
   }
-  if (state !== undefined && !state.serving) removeOwn(path, state, directory);
-  if (state?.serving !== true) return fresh(path, state, "end");
-
-  const slab = openSlabFile(path);
-  if (slab === undefined) {
-    if (!force) throw missing(state, backing);
-    return fresh(path, state, "recover", `went on without the slab ${path}: writes that were not yet home are lost`);
-  }
-  if (slab.identity !== state.identity) {
-    closeSync(slab.fd);
-    throw foreign(path);
-  }
-  detachStale(state.mountpoint);
-  const notices = ["carrying on with the slab of the mount before: nothing is lost"];
-  return { slab, state, journal: fateOf(state, "carry"), notices };
+  return { slab, state, journal: fateOf(state, state?.serving === true ? "recover" : "end"), notices };
 }
 
 const fateOf = (state: State | undefined, fate: JournalFate): Verdict["journal"] =>
   state?.journal === undefined ? undefined : { fate: state.isVoid === true ? "end" : fate, known: state.journal };
 
-function fresh(path: string, state: State | undefined, fate: JournalFate, ...notices: string[]): Verdict {
-  const found = openSlabFile(path);
-  if (found === undefined) return { slab: undefined, state, journal: fateOf(state, fate), notices };
-  closeSync(found.fd);
-  throw foreign(path);
+/** True if a slab at our path is what a mount left that began, or ended, without serving. It may be half made, so its superblock says nothing. */
+export const isRest = (state: State | undefined, directory: string): boolean =>
+  state?.serving === false && state.bootId === currentBootId() && state.directory === directory;
+
+/**
+ * The slab that `state` counts on, which the caller closes; undefined: it counts on none, or `force` goes on without. The state
+ * comes back without what is not of this directory. A slab at our path that `isRest` is to be removed first.
+ * Throws what a mount, a recovery and a check all say.
+ */
+export function slabOfState(
+  state: State | undefined,
+  backing: string,
+  directory: string,
+  force: boolean,
+): Omit<Verdict, "journal"> {
+  const path = slabPath(directory);
+  const isExpected = state?.serving === true && state.bootId === currentBootId();
+  const isElsewhere = isExpected && state.directory !== directory;
+  if (isElsewhere && !force) throw elsewhere(state, backing, directory);
+  const slab = openSlabFile(path);
+  if (slab !== undefined) {
+    if (isExpected && !isElsewhere && slab.identity === state.identity) return { slab, state, notices: [] };
+    closeSync(slab.fd);
+    throw foreign(path);
+  }
+  if (isElsewhere) return { slab, ...withoutOriginal(state) };
+  if (isExpected && !force) throw missing(state, backing);
+  if (isExpected) {
+    const notice = `went on without the slab ${path}: writes that were not yet home are lost`;
+    return { slab, state, notices: [notice] };
+  }
+  return { slab, state, notices: state?.serving === true ? [afterPowerLoss(state)] : [] };
 }
 
-/** Removes the slab of a mount that began, or ended, without serving. It may be half made, so its superblock says nothing. */
-function removeOwn(path: string, state: State, directory: string): void {
-  if (state.bootId === currentBootId() && state.directory === directory) removeSlabFile(path);
+/** A journal that lies outside of a copy is the original's. */
+function withoutOriginal(state: State): { state: State; notices: string[] } {
+  const notice = "went on without the writes of the directory that this one was copied from";
+  const { journal } = state;
+  if (journal === undefined || journal.path === "") return { state, notices: [notice] };
+  const left = `left it the journal ${journal.path}`;
+  return { state: { ...state, journal: undefined }, notices: [`${notice}, and ${left}`] };
 }
 
 const afterPowerLoss = ({ mountpoint, journal, isVoid }: State): string =>
@@ -86,12 +103,29 @@ const afterPowerLoss = ({ mountpoint, journal, isVoid }: State): string =>
     ? `the host went down while ${mountpoint} was mounted: what was flushed in mode sync is home, later writes are lost`
     : `the host went down while ${mountpoint} was mounted: what the journal promises is brought home, later writes are lost`;
 
-function copied(state: State, backing: string): Failure {
-  const what = `${backing}: was moved or copied while it was mounted at ${state.mountpoint}; writes may be missing in it`;
-  return new Failure(
-    `${what}; unmount the original and copy again, or take it as it is with --force`,
-    ExitCode.refused,
+/** Under another number than it was mounted with: moved, copied, or its device was given another one. */
+function elsewhere(state: State, backing: string, directory: string): Failure {
+  const refuse = (what: string, todo: string): Failure => new Failure(`${backing}: ${what}; ${todo}`, ExitCode.refused);
+  const where = `while it was mounted at ${state.mountpoint}`;
+  const moved = `was moved or copied ${where}; writes may be missing in it`;
+  if (!isThere(state)) return refuse(moved, "unmount the original and copy again, or take it as it is with --force");
+  const slab = `the slab ${state.slab} still has writes that are not home`;
+  const inodeOf = (id: string): string => id.slice(id.indexOf(":") + 1);
+  if (inodeOf(state.directory) !== inodeOf(directory))
+    return refuse(
+      `was moved or copied ${where}, and ${slab}`,
+      "mount the original, unmount it and copy again; only if this copy can do without them, take it as it is with --force",
+    );
+  return refuse(
+    `its device has another number than ${where} (its filesystem was mounted anew, or this is a snapshot), and ${slab}`,
+    "mount its filesystem with the device number it had, and this directory then; do not reboot before: the slab is in memory",
   );
+}
+
+function isThere({ directory, identity }: State): boolean {
+  const slab = openSlabFile(slabPath(directory));
+  if (slab !== undefined) closeSync(slab.fd);
+  return slab?.identity === identity;
 }
 
 function missing(state: State, backing: string): Failure {

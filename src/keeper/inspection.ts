@@ -1,13 +1,14 @@
 /** What lies in a backing directory that nothing is mounted over, looked at without changing it. */
-import { closeSync } from "node:fs";
+import { closeSync, existsSync } from "node:fs";
 import { Failure } from "../base/errors.ts";
 import { O } from "../sys/constants.ts";
+import { isRest, slabOfState } from "./adoption.ts";
 import { directoryId, openBacking } from "./directories.ts";
 import { type JournalPlace, type Look, look, placeOf } from "./journal-file.ts";
 import { WRONG } from "./recovery.ts";
 import { type Rehearsed, rehearse } from "./rehearsal.ts";
 import { BackingTarget } from "./replay-target.ts";
-import { openSlabFile, slabPath } from "./slab-file.ts";
+import { slabPath } from "./slab-file.ts";
 import { currentBootId, type State, StateDirectory } from "./state.ts";
 
 /**
@@ -43,9 +44,8 @@ export function inspect(backing: string): Inspection {
 
 function inspected(root: number, backing: string, states: StateDirectory): Inspection {
   const state = states.read();
-  const path = slabPath(directoryId(root));
-  const found = openSlabFile(path);
-  if (found !== undefined) closeSync(found.fd);
+  const directory = directoryId(root);
+  const path = slabPath(directory);
   const place = placeOf(state?.journal?.path ?? "", states);
   const seen = look(place, O.RDONLY);
   try {
@@ -53,11 +53,16 @@ function inspected(root: number, backing: string, states: StateDirectory): Inspe
     const known: Omit<Inspection, "condition" | "why" | "content"> = {
       state,
       isThisBoot: state?.bootId === currentBootId(),
-      slab: found === undefined ? undefined : path,
+      slab: existsSync(path) ? path : undefined,
       journal: none ? undefined : { place, what: whatOf(seen, state), bytes: seen.file?.size ?? 0 },
     };
     if (states.isLocked()) return { ...known, condition: "mounted", why: "", content: undefined };
-    return { ...known, ...judged(root, backing, place, seen, known) };
+    try {
+      return { ...known, ...judged(root, backing, place, seen, known) };
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      return { ...known, condition: "refused", why: error.message, content: undefined };
+    }
   } finally {
     seen.file?.close();
   }
@@ -69,35 +74,32 @@ function whatOf({ condition, superblock }: Look, state: State | undefined): stri
   return isRight ? "" : WRONG[condition];
 }
 
+/** Throws what a mount would refuse with. */
 function judged(
   root: number,
   backing: string,
   place: JournalPlace,
   { file, superblock }: Look,
-  { state, isThisBoot, slab, journal }: Omit<Inspection, "condition" | "why" | "content">,
+  { state, journal }: Omit<Inspection, "condition" | "why" | "content">,
 ): Pick<Inspection, "condition" | "why" | "content"> {
   const say = (condition: Condition, why = ""): Pick<Inspection, "condition" | "why" | "content"> => ({
     condition,
     why,
     content: undefined,
   });
-  const serving = state?.serving === true;
-  if (!serving && journal === undefined) return slab === undefined ? say("clean") : say("refused", foreignSlab(slab));
-  if (state?.serving === false) return say("clean");
-  if (serving && isThisBoot && slab !== undefined)
+  const directory = directoryId(root);
+  if (isRest(state, directory)) return say("clean");
+  const { slab } = slabOfState(state, backing, directory, false);
+  if (slab !== undefined) {
+    closeSync(slab.fd);
     return journal === undefined || journal.what === ""
       ? say("carry")
       : say("refused", `${place.shown} ${journal.what}; the slab has all writes: mount with --force`);
+  }
+  if (state?.serving === false || (state === undefined && journal === undefined)) return say("clean");
   if (journal === undefined) return say("recoverable");
   if (journal.what !== "") return say("refused", `${place.shown} ${journal.what}`);
-  try {
-    const target = new BackingTarget(root, O.RDONLY);
-    const content = rehearse(file!, superblock!, target, { backing, journal: place.shown });
-    return { ...say("recoverable"), content };
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    return say("refused", error.message);
-  }
+  const target = new BackingTarget(root, O.RDONLY);
+  const content = rehearse(file!, superblock!, target, { backing, journal: place.shown });
+  return { ...say("recoverable"), content };
 }
-
-const foreignSlab = (path: string): string => `${path}: a slab that no state names is in the way`;

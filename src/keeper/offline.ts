@@ -2,11 +2,12 @@
 import { closeSync, readdirSync, rmSync } from "node:fs";
 import { ExitCode, Failure } from "../base/errors.ts";
 import { O } from "../sys/constants.ts";
+import { isRest, slabOfState } from "./adoption.ts";
 import { directoryId, openBacking } from "./directories.ts";
 import { endKnown } from "./journal-adoption.ts";
 import { type Condition, endJournal, type JournalPlace, look, placeOf } from "./journal-file.ts";
 import { type Recovered, recover } from "./recovery.ts";
-import { openSlabFile, removeSlabFile, slabPath } from "./slab-file.ts";
+import { removeSlabFile, slabPath } from "./slab-file.ts";
 import { currentBootId, type KnownJournal, type State, StateDirectory } from "./state.ts";
 
 export interface OfflineOptions {
@@ -47,11 +48,9 @@ class Offline {
     this.states = states;
   }
 
-  run(state: State | undefined): Recovered {
-    const { options, states } = this;
-    const slab = slabPath(directoryId(this.root));
-    if (state?.serving === false) removeSlabOf(state, slab);
-    refuseBesideSlab(options.backing, slab);
+  run(found: State | undefined): Recovered {
+    const { states } = this;
+    const { state, notices } = this.withoutSlab(found);
     const known = state?.journal;
     const place = placeOf(known?.path ?? "", states);
     const outcome =
@@ -59,7 +58,18 @@ class Offline {
     for (const name of heldIn(states)) rmSync(`${states.held}/${name}`, { force: true }); // their last user is gone
     states.removeState();
     states.clear();
-    return outcome;
+    return { ...outcome, notices: [...notices, ...outcome.notices] };
+  }
+
+  /** Refuses while a slab has what the journal does not, and what a mount refuses. */
+  private withoutSlab(found: State | undefined): { state: State | undefined; notices: string[] } {
+    const { backing, force } = this.options;
+    const directory = directoryId(this.root);
+    if (isRest(found, directory)) removeSlabFile(slabPath(directory));
+    const { slab, state, notices } = slabOfState(found, backing, directory, force);
+    if (slab === undefined) return { state, notices: found?.bootId === currentBootId() ? notices : [] };
+    closeSync(slab.fd);
+    throw besideSlab(backing, slabPath(directory));
   }
 
   private endIdle(place: JournalPlace, known: KnownJournal | undefined): Recovered {
@@ -95,17 +105,9 @@ function heldIn({ held }: StateDirectory): string[] {
   }
 }
 
-/** The slab of a mount that never served. */
-function removeSlabOf(state: State, slab: string): void {
-  if (state.bootId === currentBootId() && state.slab === slab) removeSlabFile(slab);
-}
-
-function refuseBesideSlab(backing: string, path: string): void {
-  const slab = openSlabFile(path);
-  if (slab === undefined) return;
-  closeSync(slab.fd);
+function besideSlab(backing: string, path: string): Failure {
   const why = `its slab ${path} is there, and has what the journal does not`;
-  throw new Failure(
+  return new Failure(
     `${backing}: ${why}; mount it, which carries on with both: hypegear mount ${backing}`,
     ExitCode.refused,
   );

@@ -1,14 +1,26 @@
 /** What the command line says of journals: bad input, places that cannot be used, and `recover` and `check` where there is nothing to do. */
-import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { ExitCode } from "../../src/base/errors.ts";
-import { cutPower, killBoth, places, readState, startKeeper, writeState } from "../keeper/stubbed.ts";
+import type { Failed } from "../../src/keeper/config.ts";
+import {
+  cutPower,
+  killBoth,
+  type Places,
+  places,
+  readState,
+  slabOf,
+  startKeeper,
+  writeState,
+} from "../keeper/stubbed.ts";
 import { HYPEGEAR, hypegear, mountHypegear } from "../support/daemon.ts";
 import { loopFilesystem } from "../support/loop.ts";
 import { need } from "../support/need.ts";
 import { type Outcome, run, succeed } from "../support/run.ts";
+import { testScope } from "../support/scope.ts";
 import { scratchDirectory } from "../support/scratch.ts";
+import { removeSlab } from "../support/slabs.ts";
 
 /** The one line of a refusal. */
 function refusal(outcome: Outcome, code: ExitCode): string {
@@ -154,6 +166,83 @@ describe("recover and check", () => {
     const { code, stdout } = await hypegear(["check", at.backing]);
     expect(code).toBe(ExitCode.done);
     expect(stdout).toContain(`killed, nothing is lost: hypegear mount ${at.backing} carries on with the slab`);
+  });
+
+  /** What a mount, recover and check say of `at`, which each refuses; it is the same. */
+  async function refusedByAll(at: Places): Promise<string> {
+    const { report } = await startKeeper(at, "serve");
+    expect(report).toMatchObject({ type: "failed", exitCode: ExitCode.refused });
+    const { message } = report as Failed;
+    const state = readState(at.backing);
+    expect(refusal(await hypegear(["recover", at.backing]), ExitCode.refused)).toBe(message);
+    const checked = await hypegear(["check", at.backing]);
+    expect(checked).toMatchObject({ code: ExitCode.refused, stderr: "" });
+    expect(checked.stdout).toContain(`verdict  refused: ${message}\n`);
+    expect(readState(at.backing)).toEqual(state);
+    return message;
+  }
+
+  test("in the boot of a mount whose slab is gone: refused as by mount; forced, the journal comes home", async (context) => {
+    need(context, "root");
+    const at = places();
+    await killBoth(await startKeeper(at, "serve"), at);
+    rmSync(slabOf(at.backing));
+    const why = `its slab ${slabOf(at.backing)} is missing, and with it writes that were not yet home`;
+    expect(await refusedByAll(at)).toBe(`${at.backing}: ${why}; bring it back, or accept the loss with --force`);
+    const forced = await hypegear(["recover", "--force", at.backing]);
+    expect(forced).toMatchObject({ code: ExitCode.done, stdout: expect.stringContaining("recovered") as string });
+    expect(forced.stderr).toContain("writes that were not yet home are lost");
+    expect(existsSync(join(at.backing, ".hypegear"))).toBe(false);
+  });
+
+  test("beside a slab that is another's: refused as by mount, also with --force", async (context) => {
+    need(context, "root");
+    const at = places();
+    await killBoth(await startKeeper(at, "serve"), at);
+    writeState(at.backing, { identity: "another" });
+    expect(await refusedByAll(at)).toContain("a slab of another directory is in the way");
+    expect((await hypegear(["recover", "--force", at.backing])).code).toBe(ExitCode.refused);
+    expect(existsSync(slabOf(at.backing))).toBe(true);
+  });
+
+  test("of a copy, while the slab is there: refused as by mount; forced, the original's journal is left alone", async (context) => {
+    need(context, "root");
+    const journal = join(scratchDirectory("journal"), "log");
+    const [at, copy] = [places(), places()];
+    await killBoth(await startKeeper(at, "serve", { journal }), at);
+    cpSync(at.backing, copy.backing, { recursive: true });
+    const message = await refusedByAll(copy);
+    expect(message).toContain(`was moved or copied while it was mounted at ${at.mountpoint}`);
+    expect(message).toContain(`the slab ${slabOf(at.backing)} still has writes that are not home; mount the original`);
+    const forced = await hypegear(["recover", "--force", copy.backing]);
+    expect(forced).toMatchObject({ code: ExitCode.done, stdout: `${copy.backing}: nothing to bring home\n` });
+    expect(forced.stderr).toContain(`left it the journal ${journal}`);
+    expect(existsSync(join(copy.backing, ".hypegear"))).toBe(false);
+    const next = await startKeeper(at, "serve", { journal });
+    expect(JSON.stringify(next.report)).toContain("carrying on with the slab of the mount before");
+  });
+
+  test("of a filesystem mounted anew with another device number: nobody is told to give up what the slab has", async (context) => {
+    need(context, "root", "losetup", "mkfs.ext4");
+    const { directory, device, file } = await loopFilesystem("ext4", 64);
+    const backing = join(directory, "images");
+    mkdirSync(backing);
+    const at = { ...places(), backing };
+    const slab = slabOf(backing);
+    testScope(() => removeSlab(dirname(slab)));
+    await killBoth(await startKeeper(at, "serve"), at);
+    await succeed("umount", [directory]);
+    await succeed("losetup", ["--detach", device]);
+    const placeholder = await loopFilesystem("ext4", 8); // it takes the number
+    const other = (await succeed("losetup", ["--find", "--show", file])).trim();
+    testScope(() => succeed("losetup", ["--detach", other]));
+    expect(other).not.toBe(placeholder.device);
+    await succeed("mount", [other, directory]);
+    testScope(() => succeed("umount", [directory]));
+    const message = await refusedByAll(at);
+    expect(message).toContain(`its device has another number than while it was mounted at ${at.mountpoint}`);
+    expect(message).toContain(`the slab ${slab} still has writes that are not home; mount its filesystem with the`);
+    expect(message).not.toContain("--force");
   });
 
   test("after a power cut, the journal gone: both refuse and say what is lost; forced, it is accepted", async (context) => {
