@@ -24,11 +24,15 @@ import { endJournal, isEmptyLog, type JournalPlace, type Look, look } from "./jo
 import { WRONG } from "./recovery.ts";
 import type { KnownJournal } from "./state.ts";
 
-/** Ends the journal that a state names when nothing in it is needed. `backing`: the real path of the backing directory. */
-export function endKnown(place: JournalPlace, known: KnownJournal, backing: string): void {
+/**
+ * Ends the journal that a state names when nothing in it is needed. `owner`: the real path of the directory that a journal outside of
+ * it must be of, since the state may have come with a copy; undefined: the journal was just brought home, whatever path it says.
+ */
+export function endKnown(place: JournalPlace, known: KnownJournal, owner: string | undefined): void {
   const found = look(place, O.RDWR);
   const { condition, superblock, file, isBusy } = found;
-  const isIts = superblock?.id === known.id && (place.path === "" || superblock.backing === backing);
+  const isIts =
+    superblock?.id === known.id && (place.path === "" || owner === undefined || superblock.backing === owner);
   // The state was written before the file was made: beside it lies what became of that.
   const isRest = condition === "blank" || (place.path === "" && condition === "damaged");
   if (file !== undefined && isBusy !== true && (isIts || isRest)) endJournal(place, file);

@@ -76,7 +76,7 @@ export class Journals {
     notices.push(...more);
     if (replayed !== undefined) notices.push(broughtHome(replayed));
     states.write({ ...state, serving: false });
-    endKnown(place, known, backing);
+    endKnown(place, known, undefined);
     states.removeState();
   }
 

@@ -7,19 +7,22 @@ import {
   openSync,
   readFileSync,
   readSync,
+  renameSync,
   rmSync,
   truncateSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { ExitCode } from "../../src/base/errors.ts";
 import { SUPERBLOCK_BYTES } from "../../src/journal/layout.ts";
 import type { Report } from "../../src/keeper/config.ts";
 import { need } from "../support/need.ts";
+import { testScope } from "../support/scope.ts";
 import { scratchDirectory } from "../support/scratch.ts";
+import { removeSlab } from "../support/slabs.ts";
 import {
   cutPower,
   events,
@@ -27,6 +30,7 @@ import {
   type Places,
   places,
   readState,
+  slabOf,
   startKeeper,
   stopped,
   writeState,
@@ -206,6 +210,23 @@ describe("after a power cut", () => {
     const next = await startKeeper(at, "serve", { journal });
     expect(next.report).toMatchObject({ type: "ready" });
     await stopped(at, next);
+  });
+
+  test("a journal elsewhere of a directory that was moved is brought home when forced, and a new one made there", async (context) => {
+    need(context, "root");
+    const journal = join(scratchDirectory("journal"), "log");
+    const [at, moved] = [await dead({ journal }), places()];
+    await cutPower(at);
+    rmSync(moved.backing, { recursive: true });
+    renameSync(at.backing, moved.backing);
+    testScope(() => removeSlab(dirname(slabOf(moved.backing))));
+    const refused = await startKeeper(moved, "serve", { journal });
+    expect(text(refused.report)).toContain("if this is the same directory, go on with --force");
+    const forced = await startKeeper(moved, "serve", { journal, force: true });
+    expect(text(forced.report)).toMatch(/recovered: the journal held nothing/);
+    expect(readState(moved.backing).journal?.path).toBe(journal);
+    await stopped(moved, forced);
+    expect(existsSync(journal)).toBe(false);
   });
 });
 
