@@ -28,12 +28,14 @@ export function umountCommand(): Command {
 }
 
 async function umount(mount: MountEntry): Promise<void> {
+  const states = new StateDirectory(mount.source);
+  const before = stateOf(states);
   if (detachStale(mount.path) === 0) {
     const left = async (): Promise<number> => (await readStats(mount.path)).dirty.bytes;
     await withProgress("draining", left, command(mount.path, "drain"));
     unmountOrExplain(mount);
   }
-  await daemonEnded(mount);
+  await daemonEnded(mount, states, before ?? states.read()); // a mount over its own directory hides its state
 }
 
 function unmountOrExplain(mount: MountEntry): void {
@@ -51,16 +53,17 @@ function unmountOrExplain(mount: MountEntry): void {
   throw new Failure(`${what}: ${errnoName(result)}; ${todo}`, forbidden ? ExitCode.forbidden : ExitCode.failed);
 }
 
-/** Waits until the state is gone, which the keeper removes last, when everything is home; and then, for a moment, for its end. */
-async function daemonEnded(mount: MountEntry): Promise<void> {
-  const states = new StateDirectory(mount.source);
-  const keeper = stateOf(states)?.pid;
-  await stateGone(mount, states);
-  if (keeper === undefined) return;
-  for (let polls = 0; polls < END_POLLS_MAX && isRunning(keeper); polls++) await sleep(POLL_MS);
+/**
+ * Waits until the mount's `state` is gone, which the keeper removes last, when everything is home; and then, for a moment, for
+ * its end. Undefined: it is gone already.
+ */
+async function daemonEnded(mount: MountEntry, states: StateDirectory, state: State | undefined): Promise<void> {
+  if (state === undefined || state.mountpoint !== mount.path) return;
+  await stateGone(mount, states, state);
+  for (let polls = 0; polls < END_POLLS_MAX && isRunning(state.pid); polls++) await sleep(POLL_MS);
 }
 
-/** Undefined: it is gone already. */
+/** Undefined: it is not there, or cannot be read. */
 function stateOf(states: StateDirectory): State | undefined {
   try {
     return states.read();
@@ -78,11 +81,14 @@ function isRunning(pid: number): boolean {
   }
 }
 
-async function stateGone(mount: MountEntry, states: StateDirectory): Promise<void> {
+/** A state of another slab, or keeper, is of a mount that began meanwhile, maybe at the same place. */
+async function stateGone(mount: MountEntry, states: StateDirectory, state: State): Promise<void> {
   const { path, source } = mount;
   const isOver = (): boolean => {
-    const state = states.read();
-    return state === undefined || state.mountpoint !== path;
+    const now = states.read();
+    if (now?.identity !== state.identity) return true;
+    if (now.pid !== state.pid) throw daemonDied(source, path);
+    return false;
   };
   for (let polls = 1; !isOver(); polls++) {
     if (!states.isLocked() && !isOver()) throw daemonDied(source, path);

@@ -3,14 +3,19 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { ExitCode } from "../../src/base/errors.ts";
-import { events, leftovers, places, startKeeper } from "../keeper/stubbed.ts";
+import { events, leftovers, places, startKeeper, writeState } from "../keeper/stubbed.ts";
 import { HYPEGEAR, hypegear } from "../support/daemon.ts";
 import { isHypegearMount } from "../support/mounts.ts";
 import { need } from "../support/need.ts";
 import { run } from "../support/run.ts";
 import { testScope } from "../support/scope.ts";
+import { waitFor } from "../support/wait.ts";
+
+/** Longer than umount waits for a keeper's end. */
+const WAITS_MS = 10_000;
 
 describe("umount", () => {
   test.for([false, true])(
@@ -34,6 +39,26 @@ describe("umount", () => {
     expect(events(at).filter((line) => line === "unmounted")).toHaveLength(3);
     expect(leftovers(at)).toEqual([]);
   });
+
+  test.for([
+    { of: "another slab", changes: { identity: "of the next mount", pid: process.pid }, code: ExitCode.done },
+    { of: "the same slab, carried on with", changes: { pid: process.pid }, code: ExitCode.refused },
+  ])(
+    "does not wait for a mount that begins at the same place meanwhile, of $of",
+    async ({ changes, code }, context) => {
+      need(context, "root");
+      const at = places();
+      const { keeper, ended } = await startKeeper(at, "serve");
+      keeper.kill("SIGSTOP"); // so that the state stays
+      const outcome = hypegear(["umount", at.mountpoint]);
+      await waitFor("the unmount", () => !isHypegearMount(at.mountpoint));
+      writeState(at.backing, changes);
+      const first = await Promise.race([outcome, sleep(WAITS_MS)]);
+      keeper.kill("SIGCONT");
+      expect(first).toMatchObject({ code });
+      expect(await ended).toBe(ExitCode.done);
+    },
+  );
 
   test("leaves the mount in place when not everything can be brought home", async (context) => {
     need(context, "root");
