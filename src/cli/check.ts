@@ -26,6 +26,9 @@ const row = (label: string, text: string): string => `  ${label.padEnd(9)}${text
 function lines(backing: string, inspection: Inspection): string[] {
   return [
     row("state", stateOf(inspection)),
+    ...inspection.dead.map((path) =>
+      row("mount", `dead, at ${path}; it stays until the next one serves, or hypegear umount`),
+    ),
     row("slab", inspection.slab ?? "none"),
     row("journal", journalOf(inspection)),
     ...imagesOf(inspection),

@@ -80,6 +80,19 @@ export function isDead(path: string): boolean {
   }
 }
 
+/** How many mounts of this program lie on top of each other at `path`, of which the topmost is dead; 0: it is not, or none is there. */
+export function deadMounts(path: string): number {
+  const table = mountTable();
+  let top = table.findLast((entry) => entry.path === path);
+  if (!isOurs(top) || !isDead(path)) return 0;
+  let count = 0;
+  for (; isOurs(top) && top.path === path; count++) {
+    const { parent }: MountEntry = top;
+    top = table.find((entry) => entry.id === parent);
+  }
+  return count;
+}
+
 /** Detaches every dead mount of this program from the top of `path`. The number detached. */
 export function detachStale(path: string): number {
   let detached = 0;

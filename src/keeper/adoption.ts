@@ -17,7 +17,6 @@
  */
 import { closeSync } from "node:fs";
 import { ExitCode, Failure } from "../base/errors.ts";
-import { detachStale } from "../fuse/mount.ts";
 import { type FoundSlab, openSlabFile, removeSlabFile, slabPath } from "./slab-file.ts";
 import { currentBootId, type KnownJournal, type State, type StateDirectory } from "./state.ts";
 
@@ -45,7 +44,6 @@ export function adoptable(states: StateDirectory, backing: string, directory: st
   if (found !== undefined && isRest(found, directory)) removeSlabFile(slabPath(directory));
   const { slab, state, notices } = slabOfState(found, backing, directory, force);
   if (slab !== undefined && state !== undefined) {
-    detachStale(state.mountpoint);
     const notice = "carrying on with the slab of the mount before: nothing is lost";
     return { slab, state, journal: fateOf(state, "carry"), notices: [notice] };
   }

@@ -1,10 +1,15 @@
-/** The two directories of a mount, checked: they exist, may be used, and neither lies inside the other. */
+/**
+ * The two directories of a mount, checked: they exist, may be used, and neither lies inside the other. A dead mount of ours stays
+ * where it is while we look, and for good when we refuse: over BACKING itself it keeps guests from writing past the cache.
+ */
 import { closeSync, fstatSync, openSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import { E, errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
-import { detachStale, isOurs } from "../fuse/mount.ts";
+import { deadMounts, detachStale, isOurs } from "../fuse/mount.ts";
+import { openBeneath } from "../sys/beneath.ts";
 import { O } from "../sys/constants.ts";
-import { topMount } from "../sys/mount-table.ts";
+import { mountTable, topMount } from "../sys/mount-table.ts";
 
 export interface Directories {
   backing: string;
@@ -12,7 +17,7 @@ export interface Directories {
 }
 
 /**
- * Resolves and checks both directories; a dead mount of ours on either is detached first. `slab` says where the slab of a
+ * Resolves and checks both directories. `slab` says where the slab of a
  * backing directory would lie, `logFile` and `journal` may be empty. Throws a `Failure`.
  */
 export function checkDirectories(
@@ -22,6 +27,7 @@ export function checkDirectories(
   journal: string,
   slab: (directory: string) => string,
 ): Directories {
+  if (process.getuid!() !== 0) detachStale(resolve(backing)); // only root can look beneath it
   const found = { backing: realDirectory(backing, "BACKING"), mountpoint: realDirectory(mountpoint, "MOUNTPOINT") };
   refuseIfMounted(found.backing);
   refuseIfMounted(found.mountpoint);
@@ -37,20 +43,35 @@ export function checkDirectories(
   return found;
 }
 
-/** The real path of a backing directory that is not mounted over; a dead mount of ours on it is detached. Throws a `Failure`. */
+/** The real path of a backing directory that nothing living of ours is mounted over. Throws a `Failure`. */
 export function checkBacking(path: string): string {
   const backing = realDirectory(path, "BACKING");
   refuseIfMounted(backing);
   return backing;
 }
 
-/** Opens the backing directory; its descriptor reaches it even when the mount lies over it. Throws a `Failure`. */
+/** Opens the backing directory, also beneath a dead mount; its descriptor reaches it even when the mount lies over it. Throws a `Failure`. */
 export function openBacking(path: string): number {
+  const dead = deadMounts(path);
+  if (dead > 0) {
+    const fd = openBeneath(path, dead);
+    if (fd < 0) throw underDead(path, fd);
+    return fd;
+  }
   try {
     return openSync(path, O.RDONLY | O.DIRECTORY | O.CLOEXEC);
   } catch (error) {
     throw unusable(path, "BACKING", error);
   }
+}
+
+/**
+ * Where dead mounts of `backing` lie on top, but for `own`: a keeper that asks its own mount could wait for an engine that only it can
+ * start again. Call it when nobody serves `backing`, or has its lock.
+ */
+export function deadMountsOf(backing: string, own?: string): string[] {
+  const paths = mountTable().flatMap((entry) => (isOurs(entry) && entry.source === backing ? [entry.path] : []));
+  return [...new Set(paths)].filter((path) => path !== own && deadMounts(path) > 0);
 }
 
 /** Device and inode number of an open directory, which tell it from a copy. */
@@ -63,13 +84,19 @@ export function directoryId(fd: number): string {
 export const isWithin = (path: string, directory: string): boolean =>
   path === directory || path.startsWith(directory.endsWith("/") ? directory : `${directory}/`);
 
+function underDead(path: string, result: number): Failure {
+  const todo = `hypegear mount ${path} carries on with its slab; hypegear umount ${path} takes the dead mount away`;
+  return new Failure(
+    `${path}: a dead mount lies over it, and what is beneath cannot be seen (${errnoName(result)}); run as root, or ${todo}`,
+    result === -E.EPERM ? ExitCode.forbidden : ExitCode.failed,
+  );
+}
+
 function realDirectory(path: string, role: string): string {
-  detachStale(resolve(path));
   let real: string;
   try {
     real = realpathSync.native(path);
-    detachStale(real);
-    if (statSync(real).isDirectory()) return real;
+    if (deadMounts(real) > 0 || statSync(real).isDirectory()) return real;
   } catch (error) {
     throw unusable(path, role, error);
   }
@@ -98,7 +125,7 @@ function unusable(path: string, role: string, error: unknown): Failure {
 
 function refuseIfMounted(path: string): void {
   const entry = topMount(path);
-  if (!isOurs(entry)) return;
+  if (!isOurs(entry) || deadMounts(path) > 0) return;
   const keeper = keeperBehind(path);
   const by = keeper === undefined ? "" : ` (keeper pid ${keeper})`;
   const todo = `unmount it first: hypegear umount ${path}`;

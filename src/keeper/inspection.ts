@@ -3,7 +3,7 @@ import { closeSync, existsSync } from "node:fs";
 import { Failure } from "../base/errors.ts";
 import { O } from "../sys/constants.ts";
 import { isRest, slabOfState } from "./adoption.ts";
-import { directoryId, openBacking } from "./directories.ts";
+import { deadMountsOf, directoryId, openBacking } from "./directories.ts";
 import { type JournalPlace, type Look, look, placeOf } from "./journal-file.ts";
 import { WRONG } from "./recovery.ts";
 import { type Rehearsed, rehearse } from "./rehearsal.ts";
@@ -25,6 +25,8 @@ export interface Inspection {
   why: string;
   state: State | undefined;
   isThisBoot: boolean;
+  /** Where mounts of it are that nobody serves any more. */
+  dead: string[];
   /** The path of the slab, if it is there. */
   slab: string | undefined;
   journal: { place: JournalPlace; what: string; bytes: number } | undefined;
@@ -47,16 +49,18 @@ function inspected(root: number, backing: string, states: StateDirectory): Inspe
   const directory = directoryId(root);
   const path = slabPath(directory);
   const place = placeOf(state?.journal?.path ?? "", states);
+  const isLocked = states.isLocked();
   const seen = look(place, O.RDONLY);
   try {
     const none = state?.isVoid === true || (state?.journal === undefined && seen.condition === "absent");
     const known: Omit<Inspection, "condition" | "why" | "content"> = {
       state,
       isThisBoot: state?.bootId === currentBootId(),
+      dead: isLocked ? [] : deadMountsOf(backing),
       slab: existsSync(path) ? path : undefined,
       journal: none ? undefined : { place, what: whatOf(seen, state), bytes: seen.file?.size ?? 0 },
     };
-    if (states.isLocked()) return { ...known, condition: "mounted", why: "", content: undefined };
+    if (isLocked) return { ...known, condition: "mounted", why: "", content: undefined };
     try {
       return { ...known, ...judged(root, backing, place, seen, known) };
     } catch (error) {

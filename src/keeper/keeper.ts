@@ -111,6 +111,7 @@ class Keeper {
   private serving(): void {
     if (!this.isReady) {
       this.isReady = true;
+      this.opened.detachOthers();
       const { backing, mountpoint, cacheBytes, notices } = this.opened;
       this.log.info({ engine: this.engine?.pid }, `serving ${backing} at ${mountpoint}`);
       this.onReady({ type: "ready", backing, mountpoint, cacheBytes, notices });

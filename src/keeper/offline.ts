@@ -3,7 +3,7 @@ import { closeSync, readdirSync, rmSync } from "node:fs";
 import { ExitCode, Failure } from "../base/errors.ts";
 import { O } from "../sys/constants.ts";
 import { isRest, slabOfState } from "./adoption.ts";
-import { directoryId, openBacking } from "./directories.ts";
+import { deadMountsOf, directoryId, openBacking } from "./directories.ts";
 import { endKnown } from "./journal-adoption.ts";
 import { type Condition, endJournal, type JournalPlace, look, placeOf } from "./journal-file.ts";
 import { type Recovered, recover } from "./recovery.ts";
@@ -58,7 +58,8 @@ class Offline {
     for (const name of heldIn(states)) rmSync(`${states.held}/${name}`, { force: true }); // their last user is gone
     states.removeState();
     states.clear();
-    return { ...outcome, notices: [...notices, ...outcome.notices] };
+    const dead = deadMountsOf(this.options.backing).map(stillDead);
+    return { ...outcome, notices: [...notices, ...outcome.notices, ...dead] };
   }
 
   /** Refuses while a slab has what the journal does not, and what a mount refuses. */
@@ -104,6 +105,9 @@ function heldIn({ held }: StateDirectory): string[] {
     return [];
   }
 }
+
+const stillDead = (mountpoint: string): string =>
+  `the dead mount at ${mountpoint} is still there; hypegear umount ${mountpoint} takes it away`;
 
 function besideSlab(backing: string, path: string): Failure {
   const why = `its slab ${path} is there, and has what the journal does not`;

@@ -4,15 +4,18 @@
  */
 import { randomUUID } from "node:crypto";
 import { closeSync } from "node:fs";
+import { assert } from "../base/assert.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { formatSize } from "../base/size.ts";
 import type { EngineConfig } from "../engine/config.ts";
-import { mountFuse, unmountFuse } from "../fuse/mount.ts";
+import { deadMounts, detachStale, mountFuse, unmountFuse } from "../fuse/mount.ts";
+import { O } from "../sys/constants.ts";
+import { dup3 } from "../sys/libc.ts";
 import { topMount } from "../sys/mount-table.ts";
 import { adoptable, type Verdict } from "./adoption.ts";
 import type { KeeperConfig } from "./config.ts";
-import { type Directories, directoryId, openBacking } from "./directories.ts";
+import { type Directories, deadMountsOf, directoryId, openBacking } from "./directories.ts";
 import { endMountJournal, Journals, type MountJournal } from "./journals.ts";
 import { createSlabFile, removeSlabFile, slabPath } from "./slab-file.ts";
 import { currentBootId, type KnownJournal, type State, StateDirectory } from "./state.ts";
@@ -27,9 +30,11 @@ export interface Opened {
   cacheBytes: number;
   adopted: boolean;
   notices: string[];
+  /** Once requests are served: takes away what a mount before left dead at another place. */
+  detachOthers(): void;
   /** Removes slab, journal, state and lock: everything is home. */
   removeAll(): void;
-  /** Unmounts and takes back what this start made; an adopted slab stays. */
+  /** Unmounts and takes back what this start made; an adopted slab stays, and a dead mount where one was. */
   undo(): void;
 }
 
@@ -75,7 +80,7 @@ class Opening {
     const { cacheBytes = config.cacheBytes } = verdict.slab ?? {};
     if (cacheBytes !== config.cacheBytes) notices.push(keptSize(cacheBytes, config.cacheBytes));
     states.write({ ...state, serving: true });
-    const fds = { fuse: this.mounted(), backing: root, slab, lock, journal: journal?.file.fd };
+    const fds = { fuse: this.mounted(root), backing: root, slab, lock, journal: journal?.file.fd };
     return {
       ...paths,
       fds,
@@ -85,6 +90,7 @@ class Opening {
       adopted: verdict.slab !== undefined,
       notices,
       removeAll: () => removeAll(states, state, journal),
+      detachOthers: () => detachOthers(paths),
       undo: () => this.undoAll(),
     };
   }
@@ -159,14 +165,38 @@ class Opening {
     return fd;
   }
 
-  private mounted(): number {
+  /**
+   * Everything was judged: now the dead mount goes for which ours comes. If we are undone after that, ours stays in its place, as
+   * a dead one: else guests of a directory that is mounted over itself would write past the cache.
+   */
+  private mounted(root: number): number {
+    const { mountpoint } = this.paths;
+    const wasDead = this.replaceDead(root);
     const fuse = mountFuse({ ...this.paths, allowOther: this.config.allowOther });
     this.undo.push(() => {
-      unmountFuse(this.paths.mountpoint, true);
+      if (!wasDead) unmountFuse(mountpoint, true);
       closeSync(fuse);
     });
     return fuse;
   }
+
+  /** Detaches the dead mount at the mountpoint. A descriptor of what lay beneath is exchanged for one that all can see the use of. */
+  private replaceDead(root: number): boolean {
+    const { backing, mountpoint } = this.paths;
+    const wasBeneath = deadMounts(backing) > 0;
+    const wasDead = detachStale(mountpoint) > 0;
+    if (wasBeneath && deadMounts(backing) === 0) {
+      const seen = openBacking(backing);
+      assert(directoryId(seen) === directoryId(root), "what lay beneath the dead mount is what it uncovered");
+      dup3(seen, root, O.CLOEXEC);
+      closeSync(seen);
+    }
+    return wasDead;
+  }
+}
+
+function detachOthers({ backing, mountpoint }: Directories): void {
+  for (const path of deadMountsOf(backing, mountpoint)) detachStale(path);
 }
 
 /** The state first: a slab or a journal that is gone while the state expects it would be refused by the next mount. */

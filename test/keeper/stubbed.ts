@@ -151,8 +151,9 @@ export async function stopped(at: Places, started: Started): Promise<void> {
   expect(leftovers(at)).toEqual([]);
 }
 
-/** Makes the state one of another boot, whose slab went with the power. */
+/** Makes the state one of another boot, whose slab and mount went with the power. */
 export async function cutPower(at: Places): Promise<void> {
+  await unmountLazily(at.mountpoint);
   await removeSlab(dirname(slabOf(at.backing)));
   writeState(at.backing, { bootId: "before" });
 }
