@@ -1,6 +1,6 @@
 /** `hypegear recover`: after a power cut, brings home what the journal holds, without mounting. */
 import { Command } from "commander";
-import { checkBacking } from "../keeper/directories.ts";
+import { checkBacking, refuseOverlap } from "../keeper/directories.ts";
 import { broughtHome } from "../keeper/journals.ts";
 import { recoverOffline } from "../keeper/offline.ts";
 import { ShareBar } from "./progress.ts";
@@ -17,6 +17,7 @@ export function recoverCommand(): Command {
 
 function recover(path: string, force: boolean): void {
   const backing = checkBacking(path);
+  refuseOverlap(backing);
   const bar = new ShareBar(`${backing}: recovering`);
   try {
     const recovered = recoverOffline({ backing, force, progress: (share) => bar.show(share) });

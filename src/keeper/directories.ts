@@ -10,6 +10,7 @@ import { deadMounts, detachStale, isOurs } from "../fuse/mount.ts";
 import { openBeneath } from "../sys/beneath.ts";
 import { O } from "../sys/constants.ts";
 import { mountTable, topMount } from "../sys/mount-table.ts";
+import { StateDirectory } from "./state.ts";
 
 export interface Directories {
   backing: string;
@@ -32,6 +33,7 @@ export function checkDirectories(
   refuseIfMounted(found.backing);
   refuseIfMounted(found.mountpoint);
   refuseNesting(found);
+  refuseOverlap(found.backing);
   const fd = openBacking(found.backing);
   try {
     refuseInside(found, slab(directoryId(fd)), "the slab", "mount another directory");
@@ -157,6 +159,25 @@ function refuseNesting({ backing, mountpoint }: Directories): void {
       `${mountpoint}: contains BACKING ${backing}, which the mount would hide; ${todo}`,
       ExitCode.refused,
     );
+  }
+}
+
+/**
+ * Refuses a backing directory that contains that of another mount, or lies in it: both caches would hold the same images. A mount
+ * that this namespace does not show is known by the lock above. Throws a `Failure`.
+ */
+export function refuseOverlap(backing: string): void {
+  const refuse = (how: string, other: string, todo: string): Failure =>
+    new Failure(`${backing}: ${how} ${other}, which hypegear has mounted; ${todo}`, ExitCode.refused);
+  for (const { path, source } of mountTable().filter(isOurs)) {
+    const todo = `use that mount, or unmount it first: hypegear umount ${path}`;
+    if (source === backing) continue; // the directory's own: refused by mountpoint or lock
+    if (isWithin(backing, source)) throw refuse("lies in", source, todo);
+    if (isWithin(source, backing)) throw refuse("contains", source, todo);
+  }
+  for (let above = backing; above !== dirname(above); ) {
+    above = dirname(above);
+    if (new StateDirectory(above).isLocked()) throw refuse("lies in", above, "unmount that first");
   }
 }
 

@@ -23,8 +23,9 @@ import { kill } from "../support/processes.ts";
 import { succeed } from "../support/run.ts";
 import { testScope } from "../support/scope.ts";
 import { scratchDirectory } from "../support/scratch.ts";
+import { removeSlab } from "../support/slabs.ts";
 import { waitFor } from "../support/wait.ts";
-import { enginePids, events, killBoth, leftovers, places, readState, slabOf, startKeeper } from "./stubbed.ts";
+import { enginePids, events, killBoth, leftovers, places, readState, slabOf, startKeeper, stopped } from "./stubbed.ts";
 
 const NOBODY = 65534;
 
@@ -205,6 +206,42 @@ describe("a second daemon (fault 12)", () => {
     await first.ended;
     const second = await startKeeper({ ...at, mountpoint: places().mountpoint }, "serve");
     expect(second.report).toMatchObject({ type: "failed", exitCode: ExitCode.refused });
+  });
+
+  test("is refused of a directory in its backing directory, or around it", async (context) => {
+    need(context, "root");
+    const [at, inner, around] = [places(), places(), places()];
+    const middle = { ...at, backing: join(at.backing, "sub") };
+    mkdirSync(join(middle.backing, "images"), { recursive: true });
+    const slab = dirname(slabOf(middle.backing));
+    testScope(() => removeSlab(slab));
+    const first = await startKeeper(middle, "serve");
+    const others = [
+      { ...inner, backing: join(middle.backing, "images"), how: "lies in" },
+      { ...around, backing: at.backing, how: "contains" },
+    ];
+    for (const { how, ...other } of others) {
+      const { report } = await startKeeper(other, "serve");
+      const todo = `use that mount, or unmount it first: hypegear umount ${middle.mountpoint}`;
+      const message = `${other.backing}: ${how} ${middle.backing}, which hypegear has mounted; ${todo}`;
+      expect(report).toEqual({ type: "failed", exitCode: ExitCode.refused, message });
+      expect((await hypegear(["recover", other.backing])).stderr).toBe(`hypegear: ${message}\n`);
+    }
+    const beside = places();
+    await stopped(beside, await startKeeper(beside, "serve"));
+    await stopped(middle, first);
+  });
+
+  test("is refused of a directory in its backing directory when another mount namespace has the first", async (context) => {
+    need(context, "root", "unshare");
+    const [at, other] = [places(), places()];
+    const inner = { ...other, backing: join(at.backing, "sub") };
+    mkdirSync(inner.backing);
+    const first = await startKeeper(at, "serve", {}, ["unshare", "--mount"]);
+    expect(isHypegearMount(at.mountpoint)).toBe(false);
+    const { report } = await startKeeper(inner, "serve");
+    expect(JSON.stringify(report)).toContain(`lies in ${at.backing}, which hypegear has mounted; unmount that first`);
+    await stopped(at, first);
   });
 
   test("is refused over the mount itself", async (context) => {
