@@ -86,7 +86,6 @@ export const mount = declare(
 );
 export const umount2 = declare("int umount2(const void *target, int flags)");
 export const unshare = declare("int unshare(int flags)");
-export const dup3 = declare("int dup3(int from, int to, int flags)");
 export const madvise = declare("int madvise(uintptr_t address, size_t length, int advice)");
 export const munmap = declare("int munmap(uintptr_t address, size_t length)");
 export const prctl = declare("int prctl(int option, uint64_t a, uint64_t b, uint64_t c, uint64_t d)");
