@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { ExitCode } from "../../src/base/errors.ts";
+import { places, startKeeper } from "../keeper/stubbed.ts";
 import { HYPEGEAR, hypegear } from "../support/daemon.ts";
 import { loopFilesystem } from "../support/loop.ts";
 import { MARK } from "../support/marks.ts";
@@ -136,6 +137,18 @@ test("verify that is interrupted says so and removes everything", async (context
   expect(child.exitCode).toBe(ExitCode.failed);
   expect(said.stderr).toMatch(/^hypegear: verify: interrupted; .*removed\n$/);
   untouched();
+});
+
+test("verify refuses a directory that is mounted, there or elsewhere", async (context) => {
+  need(context, "root");
+  for (const at of [places(true), places()]) {
+    await startKeeper(at, "serve");
+    const outcome = await hypegear(["verify", at.backing]);
+    expect(outcome).toMatchObject({ code: ExitCode.refused, stdout: "" });
+    expect(outcome.stderr).toMatch(
+      /^hypegear: \S+: (a hypegear mount|mounted by hypegear at \S+); .*give another directory/,
+    );
+  }
 });
 
 test("verify refuses where there is no room, and what is no directory or no option", async (context) => {

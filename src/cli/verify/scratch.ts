@@ -15,9 +15,9 @@ import { JOURNAL_BYTES_MIN } from "../../base/limits.ts";
 import { formatSize } from "../../base/size.ts";
 import { BLOCK_BYTES } from "../../base/units.ts";
 import { isOurs, unmountFuse } from "../../fuse/mount.ts";
-import { directoryId, openBacking } from "../../keeper/directories.ts";
+import { directoryId, isWithin, openBacking } from "../../keeper/directories.ts";
 import { removeSlabFile, slabPath } from "../../keeper/slab-file.ts";
-import { topMount } from "../../sys/mount-table.ts";
+import { mountTable, topMount } from "../../sys/mount-table.ts";
 import { recoverCopies } from "./recovered.ts";
 
 export const IMAGES = ["flushed.img", "unflushed.img"] as const;
@@ -74,6 +74,13 @@ function usable(images: string): string {
   if (isOurs(topMount(beside))) {
     throw new Failure(
       `${images}: a hypegear mount; verify works past the cache: unmount it, or give another directory of that filesystem`,
+      ExitCode.refused,
+    );
+  }
+  const around = mountTable().find((entry) => isOurs(entry) && isWithin(beside, entry.source));
+  if (around !== undefined) {
+    throw new Failure(
+      `${images}: mounted by hypegear at ${around.path}; unmount that, or give another directory of that filesystem`,
       ExitCode.refused,
     );
   }
