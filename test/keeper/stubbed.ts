@@ -1,6 +1,6 @@
 /** A real keeper with a stub for an engine: what the keeper does when engines die, refuse, or leave data behind. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -158,8 +158,12 @@ export async function cutPower(at: Places): Promise<void> {
   writeState(at.backing, { bootId: "before" });
 }
 
-export const writeState = (backing: string, changes: Partial<State>): void =>
-  writeFileSync(join(backing, ".hypegear/state.json"), JSON.stringify({ ...readState(backing), ...changes }));
+/** At once, as the program does: somebody may be reading it. */
+export function writeState(backing: string, changes: Partial<State>): void {
+  const path = join(backing, ".hypegear/state.json");
+  writeFileSync(`${path}.new`, JSON.stringify({ ...readState(backing), ...changes }));
+  renameSync(`${path}.new`, path);
+}
 
 async function destroy(keeper: ChildProcess, at: Places): Promise<void> {
   keeper.kill("SIGKILL");
