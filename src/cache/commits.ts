@@ -104,12 +104,12 @@ export class Commits {
     this.holder.unpin(frame);
   }
 
-  /** What the journal has of `blocks` is to be committed once more. Those that are on their way home are left out. */
+  /** What the journal has of `blocks` is to be committed once more. */
   again(image: Image, blocks: ReadonlySet<number>): void {
     forEachFrame(image, (frame) => {
       const { frames } = this;
       const isCommitted = frames.commit(frame) !== 0 && frames.commit(frame) !== UNDERWAY;
-      if (!isCommitted || frames.state(frame) !== FrameState.dirty || !blocks.has(frames.block(frame))) return;
+      if (!isCommitted || frames.state(frame) === FrameState.doomed || !blocks.has(frames.block(frame))) return;
       frames.setCommit(frame, 0);
       this.add(image, frame);
     });

@@ -28,7 +28,8 @@ export interface Part {
   images: LiveImage[];
   sizes: number[];
   blocks: number[][];
-  acts: boolean;
+  /** Those whose shape it changes. */
+  acting: readonly LiveImage[];
   end: number;
   checksum: number;
 }
@@ -87,7 +88,7 @@ export class CommitBuilder {
   build(batch: Batch, from: number, isFirst: boolean, instant: InstantOfBatch): Part {
     const { descriptor, context } = this;
     const { frames } = context;
-    const part: Part = { sequence: 0, images: [], sizes: [], blocks: [], acts: false, end: 0, checksum: 0 };
+    const part: Part = { sequence: 0, images: [], sizes: [], blocks: [], acting: [], end: 0, checksum: 0 };
     descriptor.begin();
     this.entries = 1;
     this.payloadChecksum = 0;
@@ -121,7 +122,7 @@ export class CommitBuilder {
     if (!this.descriptor.hasRoom(actions.length)) return false;
     for (const { kind, image, offset, length } of actions)
       this.descriptor.operation(kind, this.indexOf(image, part, instant), offset, length);
-    part.acts = actions.length > 0;
+    part.acting = actions.map(({ image }) => image);
     return true;
   }
 

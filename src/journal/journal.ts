@@ -184,7 +184,7 @@ export class Journal {
 
   private enter(parts: readonly Part[], instant: Instant): void {
     const { ledger } = this.context;
-    for (const { sequence, end, checksum: own, images, blocks, sizes, acts } of parts) {
+    for (const { sequence, end, checksum: own, images, blocks, sizes, acting } of parts) {
       ledger.add(
         sequence,
         end,
@@ -192,7 +192,7 @@ export class Journal {
         images,
         blocks.map((list) => Float64Array.from(list)),
         sizes,
-        acts,
+        acting,
         instant,
         sequence === parts.at(-1)!.sequence,
       );

@@ -14,6 +14,9 @@ import type { Commit } from "./scan.ts";
 /** Sequences as a frame remembers them: 32 bits, and never a value that means something else (`cache/frames.ts`). */
 export const commitMark = (sequence: number): number => (sequence % (HOMED - 1)) + 1;
 
+/** Before all instants, also that of what an earlier engine left. */
+const NO_DATA = asInstant(-1);
+
 /** A commit in the ledger. */
 interface Entry {
   sequence: number;
@@ -23,9 +26,9 @@ interface Entry {
   images: LiveImage[];
   /** The blocks of each of `images`. */
   blocks: Float64Array[];
-  /** It changes the shape of home files. */
-  readonly shapes: boolean;
-  /** The same, and they were not flushed since. */
+  /** Those whose home files it changes the shape of. */
+  readonly acting: readonly LiveImage[];
+  /** There are such, and they were not flushed since. */
   acts: boolean;
   /** When its blocks were chosen. */
   instant: Instant;
@@ -81,7 +84,9 @@ export class Ledger {
       }
       const { sequence, position } = descriptor.header;
       const end = (position + descriptor.blocks + descriptor.records) % blocksOfRing;
-      const acts = [...descriptor.operations()].some(({ kind }) => isAction(kind));
+      const acting = [...descriptor.operations()].flatMap(({ kind, image }) =>
+        isAction(kind) ? [images[image]!] : [],
+      );
       const sizes = descriptor.images.map(({ facts }) => facts.size);
       this.add(
         sequence,
@@ -90,7 +95,7 @@ export class Ledger {
         images,
         blocks.map((list) => Float64Array.from(list)),
         sizes,
-        acts,
+        acting,
         instant,
         descriptor.header.isLast,
       );
@@ -111,7 +116,7 @@ export class Ledger {
     images: LiveImage[],
     blocks: Float64Array[],
     sizes: readonly number[],
-    acts: boolean,
+    acting: readonly LiveImage[],
     instant: Instant,
     isLast: boolean,
   ): void {
@@ -123,7 +128,8 @@ export class Ledger {
         image.catchUp(block, instant);
       }
     });
-    this.entries.push({ sequence, end, checksum, images, blocks, shapes: acts, acts, instant, isLast });
+    const acts = acting.length > 0;
+    this.entries.push({ sequence, end, checksum, images, blocks, acting, acts, instant, isLast });
     if (acts) this.shaping++;
     images.forEach((image, i) => {
       for (const block of blocks[i]!) image.catchUpLate(block);
@@ -198,7 +204,10 @@ export class Ledger {
     return this.entries.last?.sequence ?? 0;
   }
 
-  /** Images of which commits up to `sequence` hold what home has not yet on stable media, and when the last of those was made. */
+  /**
+   * Images of which commits up to `sequence` hold what home has not yet on stable media, and when the last of those that have blocks of
+   * it was made; NO_DATA: it is but a change of shape.
+   */
   pending(sequence: number): Map<LiveImage, Instant> {
     const found = new Map<LiveImage, Instant>();
     for (const entry of this.entries) {
@@ -206,7 +215,8 @@ export class Ledger {
       entry.images.forEach((image, i) => {
         if (found.get(image) === entry.instant) return;
         const isNeeded = (block: number): boolean => image.records.get(block) === entry.sequence;
-        if (entry.acts || entry.blocks[i]!.some(isNeeded)) found.set(image, entry.instant);
+        if (entry.blocks[i]!.some(isNeeded)) found.set(image, entry.instant);
+        else if (entry.acts && entry.acting.includes(image) && !found.has(image)) found.set(image, NO_DATA);
       });
     }
     return found;
@@ -234,7 +244,7 @@ export class Ledger {
   drop(sequence: number): void {
     while (this.entries.length > 0 && this.entries.at(0)!.sequence <= sequence) {
       const entry = this.entries.shift()!;
-      if (entry.shapes) this.shaping--;
+      if (entry.acting.length > 0) this.shaping--;
       entry.images.forEach((image, i) => {
         for (const block of entry.blocks[i]!)
           if (Math.abs(image.records.get(block) ?? 0) === entry.sequence) this.void(image, block);

@@ -65,7 +65,8 @@ export class Admission {
   private pacedUs = 0;
   private head: ParkedWrite | undefined;
   private headDueUs = 0;
-  private timerSet = false;
+  /** When a timer looks again; Infinity: none is set. */
+  private wakesAtUs = Number.POSITIVE_INFINITY;
 
   constructor(context: AdmissionContext) {
     this.context = context;
@@ -230,10 +231,10 @@ export class Admission {
   }
 
   private wake(): void {
-    if (this.timerSet) return;
-    this.timerSet = true;
+    if (this.wakesAtUs <= this.headDueUs) return;
+    this.wakesAtUs = this.headDueUs;
     this.context.timers.at(this.headDueUs, () => {
-      this.timerSet = false;
+      this.wakesAtUs = Number.POSITIVE_INFINITY;
     });
   }
 

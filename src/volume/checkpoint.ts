@@ -140,7 +140,7 @@ export class Checkpoint {
     let first = 0;
     if (left === 0) done(0);
     for (const [live, instant] of pending) {
-      this.flush(live, isFirst ? instant : Number.POSITIVE_INFINITY, (result) => {
+      this.flush(live, isFirst || instant < 0 ? instant : Number.POSITIVE_INFINITY, (result) => {
         first ||= result;
         if (--left > 0) return;
         if (first < 0) {

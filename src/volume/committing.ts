@@ -235,6 +235,13 @@ export class Committing {
     return this.context.nowUs() >= this.windowStartUs + this.lossWindowUs;
   }
 
+  /** Who waits for a flush of an image that is open; the others have nothing to wait for. */
+  private takeWaiters(): FlushWaiter[] {
+    const waiters = this.waiters.splice(0);
+    for (const { image, done } of waiters) if (!this.isOpen(image)) done(0);
+    return waiters.filter(({ image }) => this.isOpen(image));
+  }
+
   /** One instant of all images. */
   private commitEverything(): boolean {
     const { cache, journal, checkpoint } = this.context;
@@ -243,7 +250,7 @@ export class Committing {
       return cache.commits.holdsBack ? false : this.takeEverythingHome();
     }
     const declarations = this.declarations.splice(0, MOST_TOGETHER);
-    const flushes = this.waiters.splice(0);
+    const flushes = this.takeWaiters();
     const waiters = this.commitWaiters.splice(0);
     const images = [...this.context.images()];
     this.windowStartUs = this.context.nowUs();
@@ -290,7 +297,7 @@ export class Committing {
   /** The flushes that wait, each the way that is cheaper for it. */
   private commitGroup(): boolean {
     const { router, journal, checkpoint } = this.context;
-    const flushes = this.waiters.splice(0);
+    const flushes = this.takeWaiters();
     const images = new Set(flushes.map(({ image }) => image));
     const toJournal = new Set<Image>();
     let frames = 0;
@@ -341,6 +348,10 @@ export class Committing {
   }
 
   private endFlush({ image, isHome, done }: FlushWaiter, result: number): void {
+    if (!this.isOpen(image)) {
+      done(0); // it was closed meanwhile: nothing of it is anywhere but at home
+      return;
+    }
     const live: LiveImage = this.context.transactions.live(image.slot);
     if (result === 0 && live.needsRevoking) this.waiters.push({ image, isHome: true, done });
     else if (result === 0) done(0);

@@ -105,7 +105,7 @@ export class Journaling {
       removals: new Removals(context.io, found.removedFd),
       imageOf: (live) => {
         const slot = transactions.slotOf(live);
-        return slot === undefined ? 0 : context.open(slot);
+        return slot === undefined || live.isLeaving ? 0 : context.open(slot);
       },
       commitAll: (done) => this.durability.commitAll(done),
       commitAgain: (sequence, done) => this.durability.commitAgain(sequence, done),

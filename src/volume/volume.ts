@@ -5,7 +5,7 @@
  */
 import { E } from "../base/errno.ts";
 import { runTask, type Task } from "../base/task.ts";
-import { asBlock, asInstant, type InodeSlot } from "../base/units.ts";
+import { asBlock, type InodeSlot } from "../base/units.ts";
 import { ImageFlag } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
 import { keepingNote } from "../cache/note.ts";
@@ -24,6 +24,8 @@ export { PARKED };
 const UNSETTLED = ImageFlag.size | ImageFlag.mtime | ImageFlag.failing;
 /** What is true of an image whether its file is open or not. */
 const KEPT_BY_CLOSED = ImageFlag.held | ImageFlag.dropped | ImageFlag.fresh;
+/** How soon it is told that an image could not be released, microseconds. */
+const RELEASE_RETRY_US = 100_000;
 
 export class Volume extends VolumeParts implements ImageData {
   /**
@@ -233,20 +235,30 @@ export class Volume extends VolumeParts implements ImageData {
       this.table.setFlags(slot, this.table.flags(slot) & KEPT_BY_CLOSED);
       this.journaling?.forget(slot);
       done(true);
-    } else if (this.mayClose(image)) this.closeAlone(image, done);
+    } else if (this.mayRelease(image)) this.closeAlone(image, done);
     else
-      this.writer.flush(image, asInstant(0), false, (result) => {
-        if (result < 0) done(false);
+      this.takeHome(image, (result) => {
+        if (result < 0) this.later(done);
         else this.closeAlone(image, done);
       });
   }
 
+  /** Nothing of it would be missed by who flushes, and records that home has outrun are void. */
+  private mayRelease(image: Image): boolean {
+    return this.mayClose(image) && this.durability?.isOutrun(image) !== true;
+  }
+
+  /** Tells who wants an image released that it is not; in a while, since that one will ask again. */
+  private later(done: (isReleased: boolean) => void): void {
+    this.options.timers.at(this.options.clock.nowUs() + RELEASE_RETRY_US, () => done(false));
+  }
+
   /** Closes it if that is still right when nothing names its file: somebody may have found it again, and have written it. */
-  private closeAlone(image: Image, done: (isClosed: boolean) => void): void {
+  private closeAlone(image: Image, done: (isReleased: boolean) => void): void {
     const close = (): boolean => {
+      if (this.images.get(image.slot) !== image) return false;
       const isWanted = image.holds > 0 || this.writer.home(image).isAwaited;
-      if (this.images.get(image.slot) !== image || isWanted || !this.isSettled(image) || !this.mayClose(image))
-        return false;
+      if (isWanted || !this.isSettled(image) || !this.mayRelease(image)) return false;
       image.clearFlag(ImageFlag.failing | ImageFlag.shape);
       this.images.close(image);
       this.journaling?.forget(image.slot);
@@ -257,7 +269,7 @@ export class Volume extends VolumeParts implements ImageData {
         yield (resume) => resume(undefined);
         return close();
       }),
-      done,
+      (isClosed) => (isClosed ? done(true) : this.later(done)),
     );
   }
 
@@ -284,7 +296,7 @@ export class Volume extends VolumeParts implements ImageData {
   whenClean(slot: InodeSlot, clean: () => void): void {
     const image = this.open(slot);
     if (typeof image === "number") {
-      this.table.setFlags(slot, this.table.flags(slot) & ImageFlag.held); // no block waits, or it would be open
+      this.table.setFlags(slot, this.table.flags(slot) & KEPT_BY_CLOSED); // no block waits, or it would be open
       clean();
       return;
     }

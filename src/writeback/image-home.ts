@@ -77,7 +77,7 @@ export class ImageHome {
     this.image = image;
     this.context = context;
     this.hurry = hurry;
-    this.growth = new Growth(image, context.io);
+    this.growth = new Growth(image, context.io, this.lanes, () => context.cache.commits.homeLimit(image));
   }
 
   /** Asks for a flush of all that was written up to `since`. */
@@ -147,8 +147,7 @@ export class ImageHome {
         return;
       }
       loosenNote(image);
-      this.context.io.truncate(image.file.buffered, size, (result) => {
-        if (result === 0) image.homeSize = Math.max(image.homeSize, size);
+      this.growth.to(size, (result) => {
         if (result < 0) this.endDeviceFlush(result, done);
         else this.startDeviceFlush(dataOnly, done);
       });

@@ -290,11 +290,11 @@ export class Writer {
       return;
     }
     const { lanes } = home;
-    if (!lanes.enter(run, direct)) return;
+    if (!lanes.enter(() => this.writePiece(run), direct)) return;
     const iov = run.iov.address + run.iovFirst * 16;
     this.context.counters.at[Counter.writebackIos]! += 1;
     this.context.io.writev(fd, iov, run.iovCount, at, (result) => {
-      for (const next of lanes.leave(direct)) this.writePiece(next);
+      for (const again of lanes.leave(direct)) again();
       this.wrote(run, fd, left, result);
     });
   }

@@ -146,6 +146,7 @@ export class SimIo implements Io {
   truncate(fd: number, length: number, done: Done): void {
     const file = this.home.file(fd);
     const operation = this.operation(`truncate ${length}`, file, length, Number.POSITIVE_INFINITY, true);
+    operation.lane = "buffered"; // it may dirty the page of the old end
     this.shape(operation, done, () => {
       file.setSize(length, operation.change);
       return 0;

@@ -19,8 +19,8 @@ export const JOURNAL: readonly Mutant[] = [
   {
     bug: "home files that live commits cut are not flushed before those go",
     file: "src/journal/ledger.ts",
-    find: "if (entry.acts || entry.blocks[i].some(isNeeded))",
-    replace: "if (entry.blocks[i].some(isNeeded))",
+    find: "else if (entry.acts && entry.acting.includes(image) && !found.has(image))",
+    replace: "else if (false)",
     seeds: 3000,
   },
   {
