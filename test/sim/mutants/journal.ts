@@ -35,7 +35,7 @@ export const JOURNAL: readonly Mutant[] = [
     file: "src/volume/drain.ts",
     find: "this.context.flushHome(image, (outcome) => {",
     replace: "this.context.writer.flush(image, Number.MAX_SAFE_INTEGER, false, (outcome) => {",
-    seeds: 1000,
+    seeds: 4000,
   },
   {
     bug: "recovery passes over what was voided",
@@ -96,8 +96,8 @@ export const JOURNAL: readonly Mutant[] = [
   {
     bug: "a file goes while the journal still has its blocks",
     file: "src/volume/durability.ts",
-    find: "if (this.isBroken || !isNeeded)",
-    replace: "if (true)",
+    find: "if (this.isBroken || !isNeeded) told(false);",
+    replace: "if (true) end();",
     seeds: 1500,
   },
   {
