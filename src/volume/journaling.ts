@@ -32,7 +32,7 @@ export interface OpenJournal {
   readonly broken: number;
   /** Ring blocks from the first that were written since the file was made, at least nearly. */
   readonly written: number;
-  /** A descriptor of the directory that files are moved to when they lose their last name: a flush of it makes that durable. */
+  /** A descriptor of a directory of the backing filesystem, by which that is flushed: so removals become durable. */
   readonly removedFd: number;
   /** Most frames in one commit, up to COMMIT_FRAMES_MAX. */
   readonly commitFrames: number;
