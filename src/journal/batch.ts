@@ -32,6 +32,4 @@ export interface JournalContext {
   imageOf(slot: InodeSlot): LiveImage;
   /** What is true of the image now. */
   facts(image: LiveImage): Facts;
-  /** Every commit up to `sequence` is on stable media. */
-  acknowledged(sequence: number): void;
 }

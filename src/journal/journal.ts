@@ -179,7 +179,6 @@ export class Journal {
       else if (kind === "cancel") ledger.cancel(image, offset);
     }
     this.durable = this.next;
-    this.context.acknowledged(this.next - 1);
   }
 
   private enter(parts: readonly Part[], instant: Instant): void {

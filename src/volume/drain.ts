@@ -53,7 +53,7 @@ export class Drain {
     if (this.waiters.length === 0 || !writer.isClean) return;
     for (const image of this.context.images()) {
       writer.settle(image);
-      if (this.isDurable(image)) continue;
+      if (!writer.isOpen(image) || this.isDurable(image)) continue; // told that it is clean, somebody closed it
       const home = writer.home(image);
       if (!home.flushActive && !home.isBackingOff && !image.gated) home.flushDevice(false);
       return;
@@ -63,7 +63,7 @@ export class Drain {
 
   private isDurable(image: Image): boolean {
     const { context } = this;
-    if (context.writer.home(image).flushActive) return false; // it may fail yet
+    if (context.writer.isFlushing(image)) return false; // it may fail yet
     return context.isSettled(image) && !image.unflushed;
   }
 }

@@ -11,7 +11,7 @@ import type { TransactionContext, Transactions } from "./transactions.ts";
 
 export type DurabilityMode = "sync" | "ordered" | "volatile";
 
-export interface DurabilityContext extends Omit<TransactionContext, "isTold"> {
+export interface DurabilityContext extends Omit<TransactionContext, "isTold" | "acknowledged"> {
   readonly writer: Writer;
   readonly ticker: Ticker;
   readonly transactions: Transactions;

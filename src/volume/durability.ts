@@ -87,6 +87,10 @@ export class Durability extends Committing {
       const slot = transactions.slotOf(live);
       const image = slot === undefined ? undefined : this.context.image(slot);
       if (image === undefined || !image.hasFlag(ImageFlag.failing)) continue;
+      if (image.gated || live.unfinished.length > 0) {
+        done(-E.EAGAIN); // committed behind a change of shape that it came before, it would undo that
+        return;
+      }
       failing.push(image);
       frames += live.upTo(sequence).size;
     }

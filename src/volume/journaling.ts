@@ -85,14 +85,19 @@ export class Journaling {
       identity: (slot: InodeSlot) => found.identity(slot),
       path: (slot: InodeSlot) => found.path(slot),
     };
-    this.transactions = new Transactions({ ...context, ...names, ledger, isTold: () => this.durability.isTold });
+    this.transactions = new Transactions({
+      ...context,
+      ...names,
+      ledger,
+      isTold: () => this.durability.isTold,
+      acknowledged: (sequence) => found.acknowledged(sequence),
+    });
     this.router = new Router(cache);
     const { transactions } = this;
     const journalContext = {
       ...context,
       ledger,
       commitFrames: found.commitFrames,
-      acknowledged: (sequence: number) => found.acknowledged(sequence),
       imageOf: (slot: InodeSlot) => transactions.live(slot),
       facts: transactions.facts.bind(transactions),
       tick: () => ticker.tick(),

@@ -71,6 +71,7 @@ export class OpenImages {
 
   private closeWhenIdle(image: Image): void {
     const { clock, timers } = this.context;
+    if (this.images.get(image.slot) !== image) return; // closed meanwhile, for another reason
     this.context.whenClean(image, () => {
       if (this.images.get(image.slot) !== image || this.recent.has(image.slot)) return;
       const isIdle = image.homeReads === 0 && image.holds === 0 && !image.gated;

@@ -119,7 +119,7 @@ export class VolumeParts {
     this.writer.draining = !options.cache;
     this.images = this.makeImages();
     this.gates = new Gates(
-      (image) => image.homeWrites > 0 || image.homeReads > 0 || this.writer.home(image).flushActive,
+      (image) => image.homeWrites > 0 || image.homeReads > 0 || this.writer.isFlushing(image),
       (image) => this.writer.reopened(image),
     );
     this.admission = this.makeAdmission();
@@ -237,7 +237,7 @@ export class VolumeParts {
     if (typeof file === "number") return file;
     if (this.through !== undefined) file.giveUpDirect();
     const image = new Image(slot, this.cache.frames, this.table, file);
-    this.writer.home(image); // from now on its age counts
+    this.writer.opened(image);
     this.journaling?.opened(image);
     return image;
   }

@@ -31,6 +31,8 @@ export interface TransactionContext {
   identity(slot: InodeSlot): Identity;
   /** Below the backing directory. */
   path(slot: InodeSlot): string;
+  /** Every commit up to `sequence` is on stable media: a successor of this engine keeps it. */
+  acknowledged(sequence: number): void;
 }
 
 export class Transactions {
@@ -118,6 +120,8 @@ export class Transactions {
       if (result === 0) {
         for (const [live, size] of sizes) this.recut(live, size);
         for (const change of changes) this.outdate(change);
+        // Only now: of what it keeps, a successor must find that the frames are committed, or it would need room for them again.
+        this.context.acknowledged(journal.lastDurable);
       }
       done(result);
     });

@@ -255,6 +255,10 @@ export class Volume extends VolumeParts implements ImageData {
 
   /** Closes it if that is still right when nothing names its file: somebody may have found it again, and have written it. */
   private closeAlone(image: Image, done: (isReleased: boolean) => void): void {
+    if (this.images.get(image.slot) !== image) {
+      this.later(done); // dropped meanwhile
+      return;
+    }
     const close = (): boolean => {
       if (this.images.get(image.slot) !== image) return false;
       const isWanted = image.holds > 0 || this.writer.home(image).isAwaited;

@@ -5,6 +5,7 @@
  *
  * Home writes never overlap: a run takes only blocks that no other run in flight covers.
  */
+import { assert } from "../base/assert.ts";
 import { E } from "../base/errno.ts";
 import {
   HOME_WRITES_BESIDE_READS,
@@ -67,14 +68,25 @@ export class Writer {
     for (let i = 0; i < HOME_WRITES_MAX; i++) this.idle.push(new Run());
   }
 
-  /** The way home of `image`, made at its first use. */
+  /** `image` was opened: from now on its age counts. */
+  opened(image: Image): void {
+    this.homes.set(image, new ImageHome(image, this.context, (hurried) => this.urgent.add(hurried)));
+  }
+
+  isOpen(image: Image): boolean {
+    return this.homes.has(image);
+  }
+
+  /** The way home of `image`. One that is closed has none: its descriptors may be another file's by now. */
   home(image: Image): ImageHome {
-    let home = this.homes.get(image);
-    if (home === undefined) {
-      home = new ImageHome(image, this.context, (hurried) => this.urgent.add(hurried));
-      this.homes.set(image, home);
-    }
+    const home = this.homes.get(image);
+    assert(home !== undefined, "a closed image has no way home");
     return home;
+  }
+
+  /** A device flush of `image` is under way. */
+  isFlushing(image: Image): boolean {
+    return this.homes.get(image)?.flushActive === true;
   }
 
   /** The image is closed: nothing of it is dirty or in flight. */
@@ -369,8 +381,10 @@ export class Writer {
     return this.context.cache.blocks === 0 && this.active.length === 0;
   }
 
-  /** A flush of `image`: `done` gets 0 or a negated error number. */
+  /** A flush of `image`: `done` gets 0 or a negated error number. Of one that was closed nothing is left to flush. */
   flush(image: Image, since: Instant, dataOnly: boolean, done: (result: number) => void): void {
-    this.home(image).flush(since, dataOnly, done);
+    const home = this.homes.get(image);
+    if (home === undefined) done(0);
+    else home.flush(since, dataOnly, done);
   }
 }

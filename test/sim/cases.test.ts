@@ -1,10 +1,12 @@
 /** Cases that reading found, each told step by step. */
 import { describe, expect, test } from "vitest";
 import { E } from "../../src/base/errno.ts";
+import { OPEN_FILES_MAX } from "../../src/base/limits.ts";
 import { asSlot, BLOCK_BYTES } from "../../src/base/units.ts";
 import { ImageFlag } from "../../src/cache/image.ts";
 import { FALLOC } from "../../src/sys/constants.ts";
 import { Scene } from "./scene.ts";
+import { Killed } from "./sim-io.ts";
 
 const [A, B] = [asSlot(0), asSlot(1)];
 const BOTH = [A, B].map((slot) => ({ slot, blocks: 64 }));
@@ -235,4 +237,55 @@ describe("an image that cannot go home does not keep another's writes out of the
     writeOther(scene, "ordered");
     expect(scene.recovered().get(A)!.bytes.byte(0)).toBe(7);
   });
+
+  test("ordered, and does not undo a punch of its own that is under way", () => {
+    const scene = failing("ordered", 2, 16 * BLOCK_BYTES);
+    const { io } = scene;
+    const fallocate = io.fallocate.bind(io);
+    io.fallocate = (...call) => scene.after(1e6, () => fallocate(...call));
+    scene.pass(1e6);
+    const { checkpoint, ledger } = scene.journaling;
+    const punched: number[] = [];
+    scene.volume.allocate(A, PUNCH, 0, 16 * BLOCK_BYTES, (result) => punched.push(result));
+    scene.until("it is committed", () => ledger.hasActions);
+    checkpoint.makeRoom();
+    scene.until("it is done", () => punched.length > 0);
+    expect(punched).toEqual([0]);
+    expect(scene.recovered().get(A)!.bytes.byte(0)).toBe(0);
+  });
 });
+
+test("a file that was to be closed when it is idle, and was closed for another reason, is let alone when it is open again", () => {
+  const others = Array.from({ length: OPEN_FILES_MAX }, (_, i) => ({ slot: asSlot(i + 1), blocks: 1 }));
+  const scene = new Scene({ mode: "sync", files: [...others, { slot: A, blocks: 1 }] });
+  expect(scene.result((done) => scene.volume.allocate(A, PUNCH, 0, BLOCK_BYTES, done))).toBe(0);
+  for (const { slot } of others) expect(scene.volume.open(slot)).toMatchObject({ slot });
+  expect(scene.result((done) => scene.volume.release(A, done))).toBe(true);
+  scene.write(A, 8, 1, 7);
+  const flags = scene.volume["table"].flags(A);
+  expect(flags & ImageFlag.size).not.toBe(0);
+  scene.pass(2e6);
+  expect(scene.volume["table"].flags(A) & ImageFlag.size).not.toBe(0);
+});
+
+test.for(["before", "after"] as const)(
+  "an engine that is killed just %s it has taken note that a transaction is on stable media leaves one that can go on",
+  (when) => {
+    const scene = new Scene({ mode: "ordered", lossWindowUs: 100_000 });
+    writeScattered(scene, 7);
+    Object.defineProperty(scene.journal, "acknowledged", {
+      configurable: true,
+      get: () => 0,
+      set: (sequence: number) => {
+        Object.defineProperty(scene.journal, "acknowledged", { value: when === "after" ? sequence : 0, writable: true });
+        throw new Killed();
+      },
+    });
+    expect(() => scene.pass(1e6)).toThrow(Killed);
+    scene.restart();
+    expect(scene.volume.cache.commits.uncommitted).toBe(when === "after" ? 0 : 20);
+    scene.pass(1e6);
+    expect(scene.volume.cache.commits.uncommitted).toBe(0);
+    expect(scene.recovered().get(A)!.bytes.byte(0)).toBe(7);
+  },
+);

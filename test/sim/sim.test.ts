@@ -33,6 +33,9 @@ const FOUND_WHOLE = new Map([
 ]);
 
 const FOUND = new Map([
+  [400_001_023, "an engine was killed before the frames of a transaction that counts were marked as committed"],
+  [410_014_942, "an image that was dropped was closed once more by who waited for its flush"],
+  [410_085_706, "what an image that cannot go home had was committed once more behind a punch that it came before"],
   [240_013_075, "a file was made as long as it was, which freed what was reserved beyond its end"],
   [201_013_923, "the oracle held a copy that was cut short the second time to how far that came"],
   [201_027_745, "a drain opened a file that was being removed, and took its size for what the journal was to have"],
