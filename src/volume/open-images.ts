@@ -35,7 +35,7 @@ export class OpenImages {
     this.context = context;
     this.recent = new LRUCache<InodeSlot, Image>({
       max: OPEN_FILES_MAX,
-      dispose: (image, _slot, reason) => {
+      disposeAfter: (image, _slot, reason) => {
         if (reason === "evict") this.closeWhenIdle(image);
       },
     });

@@ -240,19 +240,30 @@ describe("an image that cannot go home does not keep another's writes out of the
 
   test("ordered, and does not undo a punch of its own that is under way", () => {
     const scene = failing("ordered", 2, 16 * BLOCK_BYTES);
+    scene.write(B, 0, 1, 7);
+    scene.pass(1e6);
     const { io } = scene;
     const fallocate = io.fallocate.bind(io);
-    io.fallocate = (...call) => scene.after(1e6, () => fallocate(...call));
-    scene.pass(1e6);
-    const { checkpoint, ledger } = scene.journaling;
+    io.fallocate = (...call) => scene.after(4e6, () => fallocate(...call));
+    const { writev } = io;
+    io.writev = (fd, ...call) => scene.after(scene.home.file(fd).slot === B ? 2e6 : 0, () => writev(fd, ...call));
+    const { checkpoint } = scene.journaling;
+    checkpoint.makeRoom();
+    scene.until("it is known to fail", () => (scene.volume["table"].flags(A) & ImageFlag.failing) !== 0);
     const punched: number[] = [];
     scene.volume.allocate(A, PUNCH, 0, 16 * BLOCK_BYTES, (result) => punched.push(result));
-    scene.until("it is committed", () => ledger.hasActions);
-    checkpoint.makeRoom();
     scene.until("it is done", () => punched.length > 0);
     expect(punched).toEqual([0]);
     expect(scene.recovered().get(A)!.bytes.byte(0)).toBe(0);
   });
+});
+
+test("of more open files than are kept the one not used for longest is closed", () => {
+  const files = Array.from({ length: OPEN_FILES_MAX + 1 }, (_, i) => ({ slot: asSlot(i), blocks: 1 }));
+  const scene = new Scene({ mode: "sync", files });
+  for (const { slot } of files) scene.volume.open(slot);
+  const opened = [...scene.volume.openImages].map(({ slot }) => slot);
+  expect([opened.length, opened.includes(A)]).toEqual([OPEN_FILES_MAX, false]);
 });
 
 test("a file that was to be closed when it is idle, and was closed for another reason, is let alone when it is open again", () => {
