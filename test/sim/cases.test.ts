@@ -240,14 +240,14 @@ describe("an image that cannot go home does not keep another's writes out of the
 
   test("ordered, and does not undo a punch of its own that is under way", () => {
     const scene = failing("ordered", 2, 16 * BLOCK_BYTES);
-    scene.write(B, 0, 1, 7);
-    scene.pass(1e6);
     const { io } = scene;
-    const fallocate = io.fallocate.bind(io);
-    io.fallocate = (...call) => scene.after(4e6, () => fallocate(...call));
-    const { writev } = io;
-    io.writev = (fd, ...call) => scene.after(scene.home.file(fd).slot === B ? 2e6 : 0, () => writev(fd, ...call));
-    const { checkpoint } = scene.journaling;
+    const { writev, fallocate } = io;
+    io.writev = (fd, ...call) =>
+      scene.after(scene.home.file(fd).slot === B ? 2e6 : 0, () => writev.call(io, fd, ...call));
+    io.fallocate = (...call) => scene.after(4e6, () => fallocate.call(io, ...call));
+    scene.write(B, 0, 1, 7);
+    const { checkpoint, ledger } = scene.journaling;
+    scene.until("all is committed", () => ledger.commits > 0);
     checkpoint.makeRoom();
     scene.until("it is known to fail", () => (scene.volume["table"].flags(A) & ImageFlag.failing) !== 0);
     const punched: number[] = [];
