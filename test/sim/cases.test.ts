@@ -241,10 +241,10 @@ describe("an image that cannot go home does not keep another's writes out of the
   test("ordered, and does not undo a punch of its own that is under way", () => {
     const scene = failing("ordered", 2, 16 * BLOCK_BYTES);
     const { io } = scene;
-    const { writev, fallocate } = io;
-    io.writev = (fd, ...call) =>
-      scene.after(scene.home.file(fd).slot === B ? 2e6 : 0, () => writev.call(io, fd, ...call));
-    io.fallocate = (...call) => scene.after(4e6, () => fallocate.call(io, ...call));
+    const writev = io.writev.bind(io);
+    const fallocate = io.fallocate.bind(io);
+    io.writev = (fd, ...call) => scene.after(scene.home.file(fd).slot === B ? 2e6 : 0, () => writev(fd, ...call));
+    io.fallocate = (...call) => scene.after(4e6, () => fallocate(...call));
     scene.write(B, 0, 1, 7);
     const { checkpoint, ledger } = scene.journaling;
     scene.until("all is committed", () => ledger.commits > 0);
@@ -288,7 +288,10 @@ test.for(["before", "after"] as const)(
       configurable: true,
       get: () => 0,
       set: (sequence: number) => {
-        Object.defineProperty(scene.journal, "acknowledged", { value: when === "after" ? sequence : 0, writable: true });
+        Object.defineProperty(scene.journal, "acknowledged", {
+          value: when === "after" ? sequence : 0,
+          writable: true,
+        });
         throw new Killed();
       },
     });
