@@ -290,6 +290,7 @@ export class Engine {
 
   /** One turn of the loop. */
   private turn(): void {
+    this.volume.hasten();
     const served = this.gone || !this.requestsWait ? Served.idle : this.serve();
     if (served === Served.gone) this.unmounted();
     this.timers.runDue(this.clock.nowUs());

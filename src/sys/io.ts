@@ -42,6 +42,8 @@ export interface Io {
 
   /** Calls `ready` once, from `wait`, when `fd` is readable (or has failed). */
   whenReadable(fd: number, ready: () => void): void;
+  /** Begins what was submitted: it is under way while the caller goes on with what takes its time. */
+  begin(): void;
   /**
    * Begins what was submitted, sleeps until something is ready or `timeoutUs` has passed (Infinity: no limit; 0: does not
    * sleep), runs the callbacks. What callbacks submit is begun by the next call. May return early with nothing done.

@@ -93,6 +93,9 @@ export class ThreadsIo implements Io {
   /** Nothing to do: a killed process keeps its descriptors open until its last thread has left its system call. */
   hold(_fd: number): void {}
 
+  /** Nothing to do: the threads have it already. */
+  begin(): void {}
+
   wait(timeoutUs: number): void {
     const { pool } = this;
     const sleep = pool.ready() ? 0 : timeoutUs;

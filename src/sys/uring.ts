@@ -95,8 +95,13 @@ export class UringIo implements Io {
     this.ring.hold(fd);
   }
 
+  begin(): void {
+    this.hand();
+    if (this.ring.queued() > 0) this.ring.submit();
+  }
+
   wait(timeoutUs: number): void {
-    this.begin();
+    this.hand();
     const { ring } = this;
     const helping = this.helper !== undefined && this.helper.inflight > 0;
     if (timeoutUs > 0 && ring.ready() === 0) {
@@ -115,7 +120,7 @@ export class UringIo implements Io {
   }
 
   /** Moves the backlog into the ring; enters the kernel only when the ring is too small for all of it. */
-  private begin(): void {
+  private hand(): void {
     const { operations, ring } = this;
     while (operations.waiting > 0) {
       let room = ring.room();

@@ -7,6 +7,7 @@ import { asInstant } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
 import { isAction } from "../journal/contract.ts";
 import type { LiveImage } from "../journal/live-image.ts";
+import { Answers } from "./answers.ts";
 import type { DurabilityContext, DurabilityMode } from "./durability-context.ts";
 import type { BatchOperation } from "./transactions.ts";
 
@@ -58,6 +59,7 @@ export class Committing {
   protected readonly voidWaiters: ((result: number) => void)[] = [];
   /** Who waits until it is known what the journal has. */
   private readonly certainWaiters: (() => void)[] = [];
+  private readonly answers = new Answers();
 
   constructor(context: DurabilityContext, mode: DurabilityMode) {
     this.context = context;
@@ -78,10 +80,14 @@ export class Committing {
     return this.mode === "volatile" || (this.mode === "ordered" && !this.isBroken && !this.isBetween);
   }
 
-  /** A flush of `image` as the mode has it. */
-  flush(image: Image, dataOnly: boolean, done: (result: number) => void): void {
-    if (this.flushesAtOnce) done(0);
-    else if (this.isBroken) this.flushHome(image, dataOnly, done);
+  /** A guest's flush of `image`, as the mode has it. */
+  flush(image: Image, dataOnly: boolean, answer: (result: number) => void): void {
+    if (this.flushesAtOnce) answer(0);
+    else this.beginFlush(image, dataOnly, this.answers.later(answer));
+  }
+
+  private beginFlush(image: Image, dataOnly: boolean, done: (result: number) => void): void {
+    if (this.isBroken) this.flushHome(image, dataOnly, done);
     else if (image.shapeUnflushed) {
       // Its size, holes and name are made durable first, without its dirty data.
       this.context.writer.flush(image, NOTHING_DIRTY, false, (result) => {
@@ -202,12 +208,19 @@ export class Committing {
     do checkpoint.pump();
     while (journal.isReady && !journal.busy && !this.isBroken && this.begin());
     checkpoint.pump(); // the last may have found no room
+    if (!this.answers.isEmpty && journal.busy) this.context.io.begin();
+    this.answers.send();
+  }
+
+  /** Guests wait for `pump` to answer their flushes. */
+  get isAnswering(): boolean {
+    return !this.answers.isEmpty;
   }
 
   /** Begins the next transaction, or ends what needs none. False if there is nothing to do now. */
   private begin(): boolean {
     if (this.commitWaiters.length > 0 || (this.mode === "ordered" && this.isDue)) return this.commitEverything();
-    if (this.waiters.length > 0) return this.commitGroup();
+    if (this.waiters.length > 0 && this.commitGroup()) return true;
     if (this.declarations.length === 0) return false;
     if (!this.context.journal.hasRoom(0)) {
       this.context.checkpoint.makeRoom();
@@ -294,9 +307,10 @@ export class Committing {
     return !image.shapeUnflushed && !this.context.transactions.live(image.slot).isCut;
   }
 
-  /** The flushes that wait, each the way that is cheaper for it. */
+  /** The flushes that wait, each the way that is cheaper for it. False if all of them have to wait on. */
   private commitGroup(): boolean {
     const { router, journal, checkpoint } = this.context;
+    const waiting = this.waiters.length;
     const flushes = this.takeWaiters();
     const images = new Set(flushes.map(({ image }) => image));
     const toJournal = new Set<Image>();
@@ -311,13 +325,12 @@ export class Committing {
       toJournal.add(image);
       frames += waitsForData ? image.uncommittedMost : 0;
     }
-    for (const { image, isHome, done } of flushes) {
-      if (toJournal.has(image)) continue;
-      if (isHome) this.waiters.push({ image, isHome, done });
-      else this.flushHome(image, true, done);
-    }
+    const later = flushes.filter(({ image, isHome }) => isHome && !toJournal.has(image));
+    this.waiters.push(...later);
+    for (const { image, isHome, done } of flushes)
+      if (!isHome && !toJournal.has(image)) this.flushHome(image, true, done);
     const together = flushes.filter(({ image }) => toJournal.has(image));
-    if (together.length === 0) return this.waiters.length < flushes.length;
+    if (together.length === 0) return later.length < waiting;
     const withData = [...toJournal].filter((image) => together.some((flush) => flush.image === image && !flush.isHome));
     this.transact(withData, this.declarations.splice(0, MOST_TOGETHER), together, () => undefined);
     return true;

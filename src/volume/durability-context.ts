@@ -4,6 +4,7 @@ import type { Timers } from "../base/timers.ts";
 import type { InodeSlot } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
 import type { Journal } from "../journal/journal.ts";
+import type { Io } from "../sys/io.ts";
 import type { Writer } from "../writeback/writer.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { Router } from "./route.ts";
@@ -30,4 +31,5 @@ export interface DurabilityContext extends Omit<TransactionContext, "isTold" | "
   /** Declares the journal void, for good: no recovery looks into it. `done` gets 0 when that is durable. */
   abandon(done: (result: number) => void): void;
   readonly timers: Timers;
+  readonly io: Io;
 }

@@ -323,6 +323,11 @@ export class Volume extends VolumeParts implements ImageData {
     if ((this.table.flags(slot) & ImageFlag.mtime) !== 0) this.table.setMtime(slot, seconds, nanoseconds);
   }
 
+  /** I/O has ended: begins at once what flushes have waited for. Called before requests are served. */
+  hasten(): void {
+    if (this.durability?.isAnswering === true) this.durability.pump();
+  }
+
   /** Begins what may begin. Called once a turn of the loop, after completions were handled. */
   pump(): void {
     this.gates.pump();

@@ -57,6 +57,8 @@ export class SimIo implements Io {
     this.latencyUs = latencyUs;
   }
 
+  begin(): void {}
+
   get inflight(): number {
     return this.operations.size;
   }
@@ -100,7 +102,7 @@ export class SimIo implements Io {
       });
     };
     operation.steps = this.torn(offset, count).map(([low, high]) => put(low, high));
-    this.begin(operation, () => done(error || full || count));
+    this.beginOperation(operation, () => done(error || full || count));
   }
 
   readv(fd: number, iovAddress: number, iovCount: number, offset: number, done: Done): void {
@@ -118,7 +120,7 @@ export class SimIo implements Io {
       });
     };
     operation.steps = this.torn(offset, wanted).map(([low, high]) => get(low, high));
-    this.begin(operation, () => done(error || Math.min(wanted, end)));
+    this.beginOperation(operation, () => done(error || Math.min(wanted, end)));
   }
 
   fsync(fd: number, _dataOnly: boolean, done: Done): void {
@@ -127,7 +129,7 @@ export class SimIo implements Io {
     const operation = this.operation("fsync", file, 0, 0, false);
     const covered = file.covered();
     operation.steps = [() => (fails ? file.loseSome() : file.flush(covered))];
-    this.begin(operation, () => done(fails ? -E.EIO : 0));
+    this.beginOperation(operation, () => done(fails ? -E.EIO : 0));
   }
 
   fallocate(fd: number, mode: number, offset: number, length: number, done: Done): void {
@@ -180,7 +182,7 @@ export class SimIo implements Io {
             result = effect();
           },
         ];
-    this.begin(operation, () => done(result));
+    this.beginOperation(operation, () => done(result));
   }
 
   syncfs(fd: number, done: Done): void {
@@ -262,7 +264,7 @@ export class SimIo implements Io {
     return { what, file, low, high, writes, lane: undefined, steps: [], change: { ended: false, isShape: false } };
   }
 
-  private begin(operation: Operation, end: () => void): void {
+  private beginOperation(operation: Operation, end: () => void): void {
     const { random } = this.world;
     const dies = --this.submissionsLeft === 0;
     if (dies && random.chance(0.5)) throw new Killed();

@@ -33,6 +33,10 @@ const FOUND_WHOLE = new Map([
 ]);
 
 const FOUND = new Map([
+  [
+    430_054_815,
+    "a removal was not told to the journal, because a flush waited that there was nothing to do for any more",
+  ],
   [400_001_023, "an engine was killed before the frames of a transaction that counts were marked as committed"],
   [410_014_942, "an image that was dropped was closed once more by who waited for its flush"],
   [410_085_706, "what an image that cannot go home had was committed once more behind a punch that it came before"],
