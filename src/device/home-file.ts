@@ -78,8 +78,17 @@ export class HomeDirectory implements Home {
     this.openHome = openHome;
   }
 
+  /**
+   * While it is set: the size of the file of `slot`, which could not be opened (`result`), if something stands for it until it can;
+   * undefined: nothing does.
+   */
+  sizeOfMissing: ((slot: InodeSlot, result: number) => number | undefined) | undefined;
+
   open(slot: InodeSlot): HomeFile | number {
-    return BackingFile.open((flags, toWrite) => this.openHome(slot, flags, toWrite));
+    const open: OpenFile = (flags, toWrite) => this.openHome(slot, flags, toWrite);
+    const file = BackingFile.open(open);
+    const size = typeof file === "number" ? this.sizeOfMissing?.(slot, file) : undefined;
+    return size === undefined ? file : BackingFile.standIn(this.fd, size, open);
   }
 
   freeBytes(): number {
@@ -96,6 +105,8 @@ class BackingFile implements HomeFile {
   private readonly directFd: number;
   private useDirect: boolean;
   private isWritable: boolean;
+  /** The file is not there: the descriptor is of something that refuses all I/O, until it is. */
+  private isMissing = false;
   private readonly reopen: OpenFile;
 
   private constructor(buffered: number, size: number, direct: number, alignment: number, reopen: OpenFile) {
@@ -123,6 +134,15 @@ class BackingFile implements HomeFile {
     return new BackingFile(buffered, stat.size, direct < 0 ? -1 : direct, alignment, open);
   }
 
+  /** What stands for a file of `size` bytes that is not there, or a negated error number. `directory`: a descriptor of one. */
+  static standIn(directory: number, size: number, open: OpenFile): BackingFile | number {
+    const fd = libc.openat(directory, libc.cstring("."), O.PATH | O.CLOEXEC, 0);
+    if (fd < 0) return fd;
+    const file = new BackingFile(fd, size, -1, SECTOR_BYTES, open);
+    file.isMissing = true;
+    return file;
+  }
+
   fdFor(offset: number, length: number): number {
     if (!this.useDirect || offset % this.alignment !== 0 || length % this.alignment !== 0) return this.buffered;
     return this.directFd;
@@ -137,11 +157,16 @@ class BackingFile implements HomeFile {
     for (const fd of this.descriptors) {
       const opened = this.reopen(fd === this.directFd ? O.DIRECT : 0, true);
       if (opened < 0) return opened;
+      if (this.isMissing && fstatSync(opened).size !== this.size) {
+        libc.close(opened); // all that is known of it is what it was
+        return -E.ESTALE;
+      }
       const result = libc.dup3(opened, fd, O.CLOEXEC); // in its place: reads that name it may be under way
       libc.close(opened);
       if (result < 0) return result;
     }
     this.isWritable = true;
+    this.isMissing = false;
     return 0;
   }
 
@@ -167,10 +192,11 @@ class BackingFile implements HomeFile {
   }
 
   setModificationTime(seconds: number, nanoseconds: number): number {
-    return setModificationTime(this.buffered, seconds, nanoseconds);
+    return this.isMissing ? -E.ESTALE : setModificationTime(this.buffered, seconds, nanoseconds);
   }
 
   look(): Look | undefined {
+    if (this.isMissing) return undefined;
     try {
       const { size, mtimeMs } = fstatSync(this.buffered);
       return { size, modifiedMs: mtimeMs };

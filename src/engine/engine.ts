@@ -40,7 +40,7 @@ import { KeeperLink } from "./keeper-link.ts";
 import { pathOf } from "./paths.ts";
 import { awaitPredecessor } from "./predecessor.ts";
 import { Settings } from "./settings.ts";
-import { examine, takeAsTheyAre } from "./underneath.ts";
+import { examine, keepOfMissing, takeAsTheyAre } from "./underneath.ts";
 
 /** Requests served before I/O completions get their turn. */
 const TURN_REQUESTS = 32;
@@ -57,6 +57,7 @@ export class Engine {
   private readonly slab: Slab;
   private readonly counters: Counters;
   private readonly inodes: Inodes;
+  private readonly home = new HomeDirectory(EngineFd.backing, (...args) => this.inodes.openHome(...args));
   private readonly volume: Volume;
   private readonly session: Session;
   private readonly negotiation: Negotiation;
@@ -98,7 +99,7 @@ export class Engine {
       clock: this.clock,
       timers: this.timers,
       io,
-      home: new HomeDirectory(EngineFd.backing, (...args) => this.inodes.openHome(...args)),
+      home: this.home,
       dirtyLimit: config.settings.dirtyLimit,
       cache: config.cache,
       durability: this.carriesOn ? Settings.storedDurability(memory) : config.settings.durability,
@@ -189,10 +190,12 @@ export class Engine {
     const anew = config.adopted && config.start === 0;
     const restore = (): void => {
       const gone = anew && config.force ? takeAsTheyAre(this.inodes, this.log) : undefined;
+      if (!anew) this.home.sizeOfMissing = (slot, result) => keepOfMissing(this.inodes, this.log, slot, result);
       const { blocks, lost } = this.volume.restore(
         (slot) => this.inodes.records.used(slot) && gone?.has(slot) !== true,
         this.imageSlots(),
       );
+      this.home.sizeOfMissing = undefined;
       examine(this.inodes, this.volume, lost, { config, log: this.log, anew });
       this.inodes.each((slot) => this.volume.endBegun(slot));
       if (blocks > 0)

@@ -36,6 +36,17 @@ export function takeAsTheyAre(inodes: Inodes, log: Log): Set<InodeSlot> {
   return gone;
 }
 
+/**
+ * The file of `slot`, which has unsaved data, could not be opened by an engine's successor. Guests of the other images must not suffer for
+ * it: its data is kept in the slab, and the mount goes on. The size that the file had.
+ */
+export function keepOfMissing(inodes: Inodes, log: Log, slot: InodeSlot, result: number): number {
+  const image = pathOf(inodes, slot);
+  const todo = "put it back as it was";
+  log.error({ image }, `${image} (${whyLost(inodes, slot, result)}): its unsaved data is kept in the cache; ${todo}`);
+  return inodes.images.note(slot).size;
+}
+
 export interface Examination {
   config: EngineConfig;
   log: Log;

@@ -139,7 +139,7 @@ export class Reader {
     image.homeReads--;
     this.inflight--;
     if (result < 0) {
-      send(result, undefined, 0);
+      send(toldOf(result), undefined, 0);
     } else {
       buffer.bytes.fill(0, from + result, to);
       send(length, buffer.iov, this.compose(operation, offset, length));
@@ -199,11 +199,14 @@ export class Reader {
       image.homeReads--;
       const bytes = buffer.bytes.subarray(0, BLOCK_BYTES);
       if (result >= 0) bytes.fill(0, done + result);
-      use(Math.min(result, 0), bytes);
+      use(toldOf(Math.min(result, 0)), bytes);
       this.buffers.give(buffer);
     });
   }
 }
+
+/** What stands for a file that is not there any more takes no I/O (`HomeFile`). */
+const toldOf = (result: number): number => (result === -E.EBADF ? -E.ESTALE : result);
 
 /** Adds `length` bytes at `address` to `iov`, joined with the entry before where they touch; the next free entry. */
 function append(iov: IoVector, count: number, address: number, length: number): number {

@@ -11,6 +11,7 @@ import {
   linkSync,
   openSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   truncateSync,
@@ -284,4 +285,33 @@ test("killed again and again at any moment, the cache never takes its own work f
   }
   const last = await mountHypegear({ backing, mountpoint, args: ["--cache-size", "16M"] });
   expect(await last.umount()).toMatchObject({ code: 0 });
+});
+
+test("an image whose file is gone when the engine is killed takes no other guest with it, and is well again when it is back", async (context) => {
+  need(context, "root", "/dev/fuse");
+  const backing = scratchDirectory("backing");
+  for (const name of ["a.img", "b.img"]) writeFileSync(join(backing, name), Buffer.alloc(BYTES, 0x6f));
+  const daemon = await mountHypegear({ backing });
+  const [gone, well] = ["a.img", "b.img"].map((name) => join(daemon.mountpoint, name)) as [string, string];
+  for (const image of [gone, well]) overwrite(image, NEW, NEW_AT);
+  const open = openSync(gone, "r+");
+  renameSync(join(backing, "a.img"), join(backing, "away"));
+  await daemon.kill("engine");
+
+  overwrite(well, NEW, 0);
+  expect(await daemon.cli("flush", "b.img")).toMatchObject({ code: 0 });
+  const whole = Math.ceil(NEW_AT / 4096) * 4096;
+  const read = Buffer.alloc(8 * 4096);
+  expect(readSync(open, read, 0, read.length, whole)).toBe(read.length);
+  expect(read.equals(NEW.subarray(0, read.length))).toBe(true);
+  // ESTALE, for which Node has no name
+  expect(() => readSync(open, read, 0, read.length, 0)).toThrow(/116|UNKNOWN/);
+  expect(() => writeSync(open, NEW, 0, NEW.length, 0)).toThrow(/116|UNKNOWN/);
+  closeSync(open);
+  expect(daemon.log).toMatch(/a\.img \(gone\): its unsaved data is kept/);
+  expect(await daemon.umount()).toMatchObject({ code: 1, stderr: expect.stringMatching(/ESTALE/) as string });
+
+  renameSync(join(backing, "away"), join(backing, "a.img"));
+  expect(await daemon.umount()).toMatchObject({ code: 0 });
+  expect(readFileSync(join(backing, "a.img")).equals(withUnsaved(Buffer.alloc(BYTES, 0x6f)))).toBe(true);
 });
