@@ -53,6 +53,7 @@ export class History implements GuestContext {
     this.guests = new Guests(this.random, this.plan, this);
     this.promises = new Promises(this.world, this.home, this.plan, () => this.guests.images);
     this.world.note(() => `plan ${JSON.stringify(this.plan)}`);
+    if (this.plan.kills > 0 && this.promises.journal !== undefined) this.promises.journal.deaths = new Random(seed + 1);
     this.engine = this.start();
   }
 
@@ -264,6 +265,7 @@ export class History implements GuestContext {
   private finish(): void {
     this.killAtUs = Number.POSITIVE_INFINITY;
     this.engine.io.submissionsLeft = Number.POSITIVE_INFINITY;
+    if (this.promises.journal !== undefined) this.promises.journal.deaths = undefined;
     const { volume } = this.engine;
     for (const image of this.guests.images) {
       for (let at = 0; at < this.plan.capacity; at += 2 ** 20) {

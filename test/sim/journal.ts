@@ -9,6 +9,8 @@ import { SEEK_HOLE } from "../../src/sys/constants.ts";
 import type { OpenJournal } from "../../src/volume/journaling.ts";
 import { SimFile, type SimHome, SimRemovals } from "./home.ts";
 import type { PagedBytes } from "./paged.ts";
+import type { Random } from "./random.ts";
+import { Killed } from "./sim-io.ts";
 import { must, type World } from "./world.ts";
 
 /** The journal's place among the files. */
@@ -26,6 +28,8 @@ export class SimJournal {
   broken = 0;
   /** Declared void. */
   isVoid = false;
+  /** The engine is killed just as, or when it has just, taken note of a transaction: a stream of its own, so that old seeds are as they were. */
+  deaths: Random | undefined;
   /** Engines that have opened it. */
   private lives = 0;
   private readonly home: SimHome;
@@ -89,7 +93,10 @@ export class SimJournal {
       identity: identityOf,
       path: (slot) => `image${slot}`,
       acknowledged: (sequence) => {
+        const dies = this.deaths?.chance(0.02) === true;
+        if (dies && this.deaths!.chance(0.5)) throw new Killed();
         this.acknowledged = sequence;
+        if (dies) throw new Killed();
       },
       failed: (result) => {
         this.broken = result;
