@@ -59,6 +59,12 @@ export interface HomeFile {
   look(): Look | undefined;
 }
 
+/** What a file's size may be, bytes. */
+export interface Sizes {
+  least: number;
+  most: number;
+}
+
 /** The backing filesystem. */
 export interface Home {
   /** Opens the backing file of `slot`; a negated error number if that fails. */
@@ -78,17 +84,14 @@ export class HomeDirectory implements Home {
     this.openHome = openHome;
   }
 
-  /**
-   * While it is set: the size of the file of `slot`, which could not be opened (`result`), if something stands for it until it can;
-   * undefined: nothing does.
-   */
-  sizeOfMissing: ((slot: InodeSlot, result: number) => number | undefined) | undefined;
+  /** While it is set: what is known of the file of `slot`, which could not be opened (`result`). Something stands for it until it can. */
+  missing: ((slot: InodeSlot, result: number) => Sizes) | undefined;
 
   open(slot: InodeSlot): HomeFile | number {
     const open: OpenFile = (flags, toWrite) => this.openHome(slot, flags, toWrite);
     const file = BackingFile.open(open);
-    const size = typeof file === "number" ? this.sizeOfMissing?.(slot, file) : undefined;
-    return size === undefined ? file : BackingFile.standIn(this.fd, size, open);
+    if (typeof file !== "number" || this.missing === undefined) return file;
+    return BackingFile.standIn(this.fd, this.missing(slot, file), open);
   }
 
   freeBytes(): number {
@@ -105,8 +108,8 @@ class BackingFile implements HomeFile {
   private readonly directFd: number;
   private useDirect: boolean;
   private isWritable: boolean;
-  /** The file is not there: the descriptor is of something that refuses all I/O, until it is. */
-  private isMissing = false;
+  /** The file is not there: the descriptor is of something that refuses all I/O, until it is. How long it may be then. */
+  private missing: Sizes | undefined;
   private readonly reopen: OpenFile;
 
   private constructor(buffered: number, size: number, direct: number, alignment: number, reopen: OpenFile) {
@@ -134,12 +137,15 @@ class BackingFile implements HomeFile {
     return new BackingFile(buffered, stat.size, direct < 0 ? -1 : direct, alignment, open);
   }
 
-  /** What stands for a file of `size` bytes that is not there, or a negated error number. `directory`: a descriptor of one. */
-  static standIn(directory: number, size: number, open: OpenFile): BackingFile | number {
+  /**
+   * What stands for a file that is not there, or a negated error number. Its size is the most that it may be: taken for shorter than it is,
+   * it would be made "longer" to less. `directory`: a descriptor of one.
+   */
+  static standIn(directory: number, sizes: Sizes, open: OpenFile): BackingFile | number {
     const fd = libc.openat(directory, libc.cstring("."), O.PATH | O.CLOEXEC, 0);
     if (fd < 0) return fd;
-    const file = new BackingFile(fd, size, -1, SECTOR_BYTES, open);
-    file.isMissing = true;
+    const file = new BackingFile(fd, sizes.most, -1, SECTOR_BYTES, open);
+    file.missing = sizes;
     return file;
   }
 
@@ -157,8 +163,8 @@ class BackingFile implements HomeFile {
     for (const fd of this.descriptors) {
       const opened = this.reopen(fd === this.directFd ? O.DIRECT : 0, true);
       if (opened < 0) return opened;
-      if (this.isMissing && fstatSync(opened).size !== this.size) {
-        libc.close(opened); // all that is known of it is what it was
+      if (!this.mayBe(fstatSync(opened).size)) {
+        libc.close(opened);
         return -E.ESTALE;
       }
       const result = libc.dup3(opened, fd, O.CLOEXEC); // in its place: reads that name it may be under way
@@ -166,8 +172,12 @@ class BackingFile implements HomeFile {
       if (result < 0) return result;
     }
     this.isWritable = true;
-    this.isMissing = false;
+    this.missing = undefined;
     return 0;
+  }
+
+  private mayBe(size: number): boolean {
+    return this.missing === undefined || (size >= this.missing.least && size <= this.missing.most);
   }
 
   giveUpDirect(): void {
@@ -192,11 +202,11 @@ class BackingFile implements HomeFile {
   }
 
   setModificationTime(seconds: number, nanoseconds: number): number {
-    return this.isMissing ? -E.ESTALE : setModificationTime(this.buffered, seconds, nanoseconds);
+    return this.missing !== undefined ? -E.ESTALE : setModificationTime(this.buffered, seconds, nanoseconds);
   }
 
   look(): Look | undefined {
-    if (this.isMissing) return undefined;
+    if (this.missing !== undefined) return undefined;
     try {
       const { size, mtimeMs } = fstatSync(this.buffered);
       return { size, modifiedMs: mtimeMs };

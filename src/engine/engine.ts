@@ -190,12 +190,12 @@ export class Engine {
     const anew = config.adopted && config.start === 0;
     const restore = (): void => {
       const gone = anew && config.force ? takeAsTheyAre(this.inodes, this.log) : undefined;
-      if (!anew) this.home.sizeOfMissing = (slot, result) => keepOfMissing(this.inodes, this.log, slot, result);
+      if (!anew) this.home.missing = (slot, result) => keepOfMissing(this.inodes, this.log, slot, result);
       const { blocks, lost } = this.volume.restore(
         (slot) => this.inodes.records.used(slot) && gone?.has(slot) !== true,
         this.imageSlots(),
       );
-      this.home.sizeOfMissing = undefined;
+      this.home.missing = undefined;
       examine(this.inodes, this.volume, lost, { config, log: this.log, anew });
       this.inodes.each((slot) => this.volume.endBegun(slot));
       if (blocks > 0)

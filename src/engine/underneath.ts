@@ -8,6 +8,7 @@ import type { Log } from "../base/log.ts";
 import type { InodeSlot } from "../base/units.ts";
 import { ImageFlag } from "../cache/image.ts";
 import { differenceOf, noteHome } from "../cache/note.ts";
+import type { Sizes } from "../device/home-file.ts";
 import type { Inodes } from "../fs/inodes.ts";
 import { S } from "../sys/constants.ts";
 import type { Volume } from "../volume/volume.ts";
@@ -38,13 +39,17 @@ export function takeAsTheyAre(inodes: Inodes, log: Log): Set<InodeSlot> {
 
 /**
  * The file of `slot`, which has unsaved data, could not be opened by an engine's successor. Guests of the other images must not suffer for
- * it: its data is kept in the slab, and the mount goes on. The size that the file had.
+ * it: its data is kept in the slab, and the mount goes on. What size it may have when it is back.
  */
-export function keepOfMissing(inodes: Inodes, log: Log, slot: InodeSlot, result: number): number {
+export function keepOfMissing(inodes: Inodes, log: Log, slot: InodeSlot, result: number): Sizes {
   const image = pathOf(inodes, slot);
-  const todo = "put it back as it was";
-  log.error({ image }, `${image} (${whyLost(inodes, slot, result)}): its unsaved data is kept in the cache; ${todo}`);
-  return inodes.images.note(slot).size;
+  const why = whyLost(inodes, slot, result);
+  log.error({ image }, `${image} (${why}): its unsaved data is kept in the cache; put it back as it was`);
+  const { images } = inodes;
+  const flags = images.flags(slot);
+  const least = images.note(slot).size;
+  const mayHaveGrown = (flags & ImageFlag.loose) !== 0 && (flags & ImageFlag.size) !== 0;
+  return { least, most: mayHaveGrown ? Math.max(least, images.size(slot)) : least };
 }
 
 export interface Examination {
