@@ -30,6 +30,12 @@ export function systemClock(): Clock & { lastUs: number } {
   };
 }
 
+const DATE_MS_MAX = 8.64e15;
+
+/** `ms` since 1970 for people, also where a Date has no such day. */
+export const dateText = (ms: number): string =>
+  Math.abs(ms) <= DATE_MS_MAX ? new Date(ms).toISOString() : `${ms / 1000} s after 1970`;
+
 /** Hands out instants that are the clock's time and yet strictly increasing, so that they order events too. */
 export class Ticker {
   private last = 0;

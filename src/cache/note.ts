@@ -11,6 +11,7 @@
  * has been under way for a while (a look is not free: `writeback/image-home.ts`): whenever the engine is killed, what we ourselves may have done is accepted. The change time is not
  * compared: chmod, a hard link or a relabelling set it, and change no data.
  */
+import { dateText } from "../base/clock.ts";
 import { ImageFlag } from "./image.ts";
 import type { Image } from "./images.ts";
 
@@ -58,12 +59,12 @@ export function differenceOf(image: Image): string | undefined {
   if (now === undefined) return undefined; // whatever is written there will fail
   if (image.hasFlag(ImageFlag.firm)) {
     if (now.size !== size) return `${now.size} bytes long, was ${size}`;
-    return now.modifiedMs === modifiedMs ? undefined : `modified ${dateOf(now.modifiedMs)}, was ${dateOf(modifiedMs)}`;
+    return now.modifiedMs === modifiedMs
+      ? undefined
+      : `modified ${dateText(now.modifiedMs)}, was ${dateText(modifiedMs)}`;
   }
   if (!image.hasFlag(ImageFlag.loose)) return undefined;
   const longest = image.hasFlag(ImageFlag.size) ? Math.max(size, image.size) : size;
   if (now.size >= size && now.size <= longest) return undefined;
   return `${now.size} bytes long, was ${size}${longest > size ? ` to ${longest}` : ""}`;
 }
-
-const dateOf = (ms: number): string => new Date(ms).toISOString();

@@ -5,6 +5,7 @@ import { In, Opcode, SetattrValid as Valid } from "../fuse/constants.ts";
 import { type Handler, PENDING, type ReplyBody, type Request } from "../fuse/request.ts";
 import { AT_SYMLINK_NOFOLLOW, S } from "../sys/constants.ts";
 import * as libc from "../sys/libc.ts";
+import { StatxAt } from "../sys/stat.ts";
 import type { Namespace } from "./context.ts";
 
 const UNCHANGED = 0xffffffff;
@@ -105,8 +106,14 @@ function setTimes(fs: Namespace, slot: InodeSlot, { atime, mtime }: Times): numb
   const result = regular ? fs.options.data.besides(slot, set) : set();
   if (result < 0) return result;
   fs.options.data.attributesChanged(slot);
-  if (mtime !== undefined && regular) fs.options.data.mtimeSet(slot, Number(mtime.seconds), mtime.nanoseconds);
-  return 0;
+  return mtime !== undefined && regular ? keepSet(fs, slot) : 0;
+}
+
+/** The time of modification was set at home: it is what the filesystem has made of it, which may not have what was asked for. */
+function keepSet(fs: Namespace, slot: InodeSlot): number {
+  const result = fs.read(slot);
+  if (result === 0) fs.options.data.mtimeSet(slot, fs.stat.mtimeSeconds, fs.stat.u32(StatxAt.mtime + 8));
+  return result;
 }
 
 /** Sets mtime even if the size stays: the kernel does not tell O_TRUNC and ftruncate, which must, from truncate, which may. */

@@ -213,6 +213,7 @@ export class Session {
   /** What forbids a write: 0 or a negated error number. */
   private refusal(slot: InodeSlot, writeFlags: number, size: number, offset: number, openFlags: number): number {
     if (!this.options.isKnown(slot, this.request.generation)) return -E.ESTALE;
+    if (offset + size > Number.MAX_SAFE_INTEGER) return -E.EFBIG; // from there on no count of blocks is exact
     const paged = (writeFlags & WriteFlag.CACHE) !== 0;
     if (!paged && isMisaligned(openFlags, offset, size)) return -E.EINVAL;
     return (writeFlags & WriteFlag.KILL_SUIDGID) !== 0 ? this.killPrivileges(slot) : 0;

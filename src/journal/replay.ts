@@ -3,6 +3,7 @@
  * image, or one that somebody else has changed since, refuse it all, unless the user forces it. May be cut short at any step
  * and begun again: the journal stays as it is until all that it holds is on stable media at home.
  */
+import { dateText } from "../base/clock.ts";
 import { errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
 import { BLOCK_BYTES, SECTOR_BYTES } from "../base/units.ts";
@@ -144,7 +145,7 @@ class Replay {
       else {
         open.set(image, file);
         if (this.isChanged(image, file))
-          problems.push(`${path} (modified ${new Date(file.modifiedMs).toISOString()}, after the host went down)`);
+          problems.push(`${path} (modified ${dateText(file.modifiedMs)}, after the host went down)`);
       }
     }
     if (problems.length > 0) this.decide(problems, open);

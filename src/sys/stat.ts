@@ -87,6 +87,10 @@ export class Stat {
     return this.u64(StatxAt.birth) * 1e9 + this.u32(StatxAt.birth + 8);
   }
   /** Device number of a device node in the kernel's 32-bit encoding. */
+  get mtimeSeconds(): number {
+    return this.u32(StatxAt.mtime) + (this.u32(StatxAt.mtime + 4) | 0) * 4294967296;
+  }
+
   get rdev(): number {
     const major = this.u32(StatxAt.rdev);
     const minor = this.u32(StatxAt.rdev + 4);
