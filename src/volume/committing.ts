@@ -9,6 +9,7 @@ import { isAction } from "../journal/contract.ts";
 import type { LiveImage } from "../journal/live-image.ts";
 import { Answers } from "./answers.ts";
 import type { DurabilityContext, DurabilityMode } from "./durability-context.ts";
+import { type FlushWaiter, FlushWaiters } from "./flush-waiters.ts";
 import type { BatchOperation } from "./transactions.ts";
 
 /** In `ordered`, uncommitted blocks as a share of the ring at which a commit begins before its time, and at which writers wait. */
@@ -23,13 +24,6 @@ const MOST_TOGETHER = 32;
 /** Waits for the next device flush of an image, whatever is dirty. */
 export const NOTHING_DIRTY = asInstant(0);
 
-interface FlushWaiter {
-  image: Image;
-  /** Data is home, and only records are to be voided. */
-  isHome: boolean;
-  done: (result: number) => void;
-}
-
 interface Declaration {
   operation: BatchOperation;
   /** `isTold`: a commit has it. */
@@ -42,7 +36,7 @@ export class Committing {
   /** Between two commits in `ordered`, microseconds. */
   lossWindowUs = 5_000_000;
   protected readonly context: DurabilityContext;
-  protected waiters: FlushWaiter[] = [];
+  protected readonly waiters = new FlushWaiters();
   protected declarations: Declaration[] = [];
   /** Who waits for all that is uncommitted now to be committed. */
   private commitWaiters: ((result: number) => void)[] = [];
@@ -129,7 +123,7 @@ export class Committing {
    * False while a transaction may be replayed that the ledger does not know: one that is being written, or, until it is erased, a
    * killed predecessor's last. It may have older bytes of the image than home, or speak of another size.
    */
-  protected isCertain({ slot }: Image): boolean {
+  protected isCertain({ slot }: Pick<Image, "slot">): boolean {
     const { journal, transactions } = this.context;
     return this.isBroken || (journal.isReady && !transactions.live(slot).isUnderway);
   }
@@ -248,11 +242,8 @@ export class Committing {
     return this.context.nowUs() >= this.windowStartUs + this.lossWindowUs;
   }
 
-  /** Who waits for a flush of an image that is open; the others have nothing to wait for. */
-  private takeWaiters(): FlushWaiter[] {
-    const waiters = this.waiters.splice(0);
-    for (const { image, done } of waiters) if (!this.isOpen(image)) done(0);
-    return waiters.filter(({ image }) => this.isOpen(image));
+  private takeWaiters(): { flushes: FlushWaiter[]; closed: number } {
+    return this.waiters.take(MOST_TOGETHER, (image) => this.isOpen(image));
   }
 
   /** One instant of all images. */
@@ -263,13 +254,16 @@ export class Committing {
       return cache.commits.holdsBack ? false : this.takeEverythingHome();
     }
     const declarations = this.declarations.splice(0, MOST_TOGETHER);
-    const flushes = this.takeWaiters();
+    const { flushes } = this.takeWaiters();
     const waiters = this.commitWaiters.splice(0);
     const images = [...this.context.images()];
     this.windowStartUs = this.context.nowUs();
     const told = this.mode === "ordered" ? images : images.filter((image) => this.canBeTold(image));
     const untold = new Set(images.filter((image) => !told.includes(image)));
-    this.transact(told, declarations, flushes, (result) => {
+    const isForUntold = ({ image, isHome }: FlushWaiter): boolean => !isHome && untold.has(image);
+    for (const { image, done } of flushes.filter(isForUntold)) this.flushHome(image, true, done);
+    const answered = flushes.filter((flush) => !isForUntold(flush));
+    this.transact(told, declarations, answered, (result) => {
       for (const done of waiters) this.committed(result, untold, done);
     });
     return true;
@@ -310,8 +304,7 @@ export class Committing {
   /** The flushes that wait, each the way that is cheaper for it. False if all of them have to wait on. */
   private commitGroup(): boolean {
     const { router, journal, checkpoint } = this.context;
-    const waiting = this.waiters.length;
-    const flushes = this.takeWaiters();
+    const { flushes, closed } = this.takeWaiters();
     const images = new Set(flushes.map(({ image }) => image));
     const toJournal = new Set<Image>();
     let frames = 0;
@@ -330,7 +323,7 @@ export class Committing {
     for (const { image, isHome, done } of flushes)
       if (!isHome && !toJournal.has(image)) this.flushHome(image, true, done);
     const together = flushes.filter(({ image }) => toJournal.has(image));
-    if (together.length === 0) return later.length < waiting;
+    if (together.length === 0) return closed > 0 || later.length < flushes.length;
     const withData = [...toJournal].filter((image) => together.some((flush) => flush.image === image && !flush.isHome));
     this.transact(withData, this.declarations.splice(0, MOST_TOGETHER), together, () => undefined);
     return true;
@@ -344,8 +337,8 @@ export class Committing {
     done: (result: number) => void,
   ): void {
     const { journal, transactions } = this.context;
-    const flushed = [...new Set(flushes.map(({ image }) => image))].slice(0, MOST_TOGETHER);
-    const revokes = flushed.flatMap((image) => transactions.revokes(transactions.live(image.slot)));
+    const flushed = new Set(flushes.map(({ image }) => image));
+    const revokes = [...flushed].flatMap((image) => transactions.revokes(transactions.live(image.slot)));
     const operations = [...revokes, ...declarations.map(({ operation }) => operation)];
     const hasWork = operations.length > 0 || images.some((image) => image.uncommittedMost > 0);
     this.actsUnderway = declarations.some(({ operation }) => isAction(operation.kind));
@@ -381,7 +374,7 @@ export class Committing {
     if (!this.told) this.context.failed(journal.broken);
     this.told = true;
     if (cache.commits.holdsBack) cache.holdBack(this.context.images(), false);
-    for (const { image, isHome, done } of this.waiters.splice(0)) {
+    for (const { image, isHome, done } of this.waiters.takeAll()) {
       if (isHome && this.voiding !== "done") this.voidWaiters.push(done);
       else this.flushHome(image, true, done);
     }

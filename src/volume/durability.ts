@@ -58,6 +58,12 @@ export class Durability extends Committing {
     return this.context.cache.commits.holdsBack;
   }
 
+  /** Live commits name the file at `slot`, or may: one that is closed may be outrun, and not known to be. */
+  isNamed(slot: InodeSlot): boolean {
+    const live = this.context.transactions.live(slot);
+    return !this.isBroken && !live.isLeaving && (live.commits > 0 || !this.isCertain({ slot }));
+  }
+
   /** The journal has of `image` what is older than home, or may have. */
   isOutrun(image: Image): boolean {
     const live = this.context.transactions.live(image.slot);

@@ -3,7 +3,7 @@ import type { Clock } from "../base/clock.ts";
 import { Ticker } from "../base/clock.ts";
 import { LANDING_FRAMES } from "../base/limits.ts";
 import type { Timers } from "../base/timers.ts";
-import { asInstant, type InodeSlot } from "../base/units.ts";
+import { type InodeSlot } from "../base/units.ts";
 import { FrameAllocator } from "../cache/allocator.ts";
 import { FrameTable } from "../cache/frames.ts";
 import { ImageFlag, ImageTable } from "../cache/image.ts";
@@ -171,7 +171,7 @@ export class VolumeParts {
       make: (slot) => this.make(slot),
       whenClean: (image, clean) => this.writer.home(image).whenClean(clean),
       mayClose: (image) => this.mayClose(image),
-      flush: (image) => this.writer.flush(image, asInstant(0), false, () => undefined),
+      flush: (image) => this.takeHome(image, () => undefined),
       closed: (image) => {
         this.space.forget(image.slot);
         this.writer.forget(image);
@@ -179,9 +179,13 @@ export class VolumeParts {
     });
   }
 
-  /** False while a live commit would wait for a file that is closed, or a drain pass over what was not flushed of it. */
+  /**
+   * False while a live commit would wait for a file that is closed, a drain pass over what was not flushed of it, or recovery bring back what
+   * home has outrun.
+   */
   protected mayClose(image: Image): boolean {
-    return !image.hasFlag(ImageFlag.shape) && (this.journaling?.mayClose(image) ?? true);
+    const isFlushed = !image.hasFlag(ImageFlag.shape) && (this.journaling?.mayClose(image) ?? true);
+    return isFlushed && this.durability?.isOutrun(image) !== true;
   }
 
   private makeAdmission(): Admission {

@@ -230,22 +230,18 @@ export class Volume extends VolumeParts implements ImageData {
   }
 
   release(slot: InodeSlot, done: (isReleased: boolean) => void): void {
-    const image = this.images.get(slot);
+    const opened = this.durability?.isNamed(slot) === true ? this.open(slot) : this.images.get(slot);
+    const image = typeof opened === "number" ? undefined : opened;
     if (image === undefined) {
       this.table.setFlags(slot, this.table.flags(slot) & KEPT_BY_CLOSED);
       this.journaling?.forget(slot);
       done(true);
-    } else if (this.mayRelease(image)) this.closeAlone(image, done);
+    } else if (this.mayClose(image)) this.closeAlone(image, done);
     else
       this.takeHome(image, (result) => {
         if (result < 0) this.later(done);
         else this.closeAlone(image, done);
       });
-  }
-
-  /** Nothing of it would be missed by who flushes, and records that home has outrun are void. */
-  private mayRelease(image: Image): boolean {
-    return this.mayClose(image) && this.durability?.isOutrun(image) !== true;
   }
 
   /** Tells who wants an image released that it is not; in a while, since that one will ask again. */
@@ -262,7 +258,7 @@ export class Volume extends VolumeParts implements ImageData {
     const close = (): boolean => {
       if (this.images.get(image.slot) !== image) return false;
       const isWanted = image.holds > 0 || this.writer.home(image).isAwaited;
-      if (isWanted || !this.isSettled(image) || !this.mayRelease(image)) return false;
+      if (isWanted || !this.isSettled(image) || !this.mayClose(image)) return false;
       image.clearFlag(ImageFlag.failing | ImageFlag.shape);
       this.images.close(image);
       this.journaling?.forget(image.slot);
@@ -284,16 +280,19 @@ export class Volume extends VolumeParts implements ImageData {
       done();
       return;
     }
-    const { cache } = this;
-    const close = (): void => this.images.close(image);
+    const drop = (): boolean => {
+      if (this.images.get(slot) !== image) return false; // closed before the gate was ours
+      this.cache.dropFrom(image, asBlock(0));
+      image.clearFlag(ImageFlag.size | ImageFlag.mtime | ImageFlag.failing | ImageFlag.shape);
+      this.images.close(image);
+      return true;
+    };
     runTask(
       this.gates.alone(image, function* () {
-        cache.dropFrom(image, asBlock(0));
-        image.clearFlag(ImageFlag.size | ImageFlag.mtime | ImageFlag.failing | ImageFlag.shape);
-        close();
         yield (resume) => resume(undefined);
+        return drop();
       }),
-      done,
+      (isDropped) => (isDropped ? done() : this.dropAll(slot, done)),
     );
   }
 

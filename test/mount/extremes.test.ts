@@ -29,7 +29,7 @@ test.for([[], ["--cache", "off"]])(
         "conv=notrunc",
       ]);
       expect(far).toMatchObject({ code: 1, stderr: expect.stringMatching(/File too large/) as string });
-    writeFileSync(at("filler"), Buffer.alloc(1 << 19, 0xff)); // so that all frames are used again soon
+      writeFileSync(at("filler"), Buffer.alloc(1 << 19, 0xff)); // so that all frames are used again soon
     }
     expect(await daemon.umount()).toMatchObject({ code: 0 });
     for (let i = 0; i < ROUNDS; i++)
