@@ -286,6 +286,11 @@ export class Journal {
     });
   }
 
+  /** Recovery takes a home file that was modified at `ms` of the civil clock for one that we wrote. */
+  isWithinLease(ms: number): boolean {
+    return ms <= this.superblocks.leaseMs;
+  }
+
   /** A tail is being moved, or a superblock written. */
   get isTrimming(): boolean {
     return this.trimming;

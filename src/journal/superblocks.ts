@@ -13,7 +13,8 @@ const LEASE_MS = 5000;
 
 export class Superblocks {
   readonly current: Superblock;
-  private leaseMs = 0;
+  /** When the lease ends, milliseconds of the civil clock. */
+  leaseMs = 0;
   private readonly io: Io;
   private readonly clock: Clock;
   private readonly fd: number;

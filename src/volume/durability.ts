@@ -58,6 +58,22 @@ export class Durability extends Committing {
     return this.context.cache.commits.holdsBack;
   }
 
+  /**
+   * See `ShapeJournal`. Recovery takes for ours what was modified until some seconds after the journal last told the time. It is not waited
+   * for: that is on stable media long before a filesystem writes the new time there.
+   */
+  changing(): void {
+    this.context.journal.keepLease();
+  }
+
+  /** Somebody has set the time of modification of the file at `slot`: if that is later than now, the journal must say so. */
+  timeSet(slot: InodeSlot, seconds: number): void {
+    const { journal, transactions } = this.context;
+    if (!this.isNamed(slot) || journal.isWithinLease(seconds * 1000)) return;
+    const operation = { kind: "reshape", image: transactions.live(slot), offset: 0, length: 0 } as const;
+    this.declareOperation(operation, () => undefined);
+  }
+
   /** Live commits name the file at `slot`, or may: one that is closed may be outrun, and not known to be. */
   isNamed(slot: InodeSlot): boolean {
     const live = this.context.transactions.live(slot);

@@ -41,6 +41,8 @@ export interface ShapeJournal {
   readonly lastCommit: number;
   /** Runs `begin` when a change of shape may begin. */
   whenSteady(begin: () => void): void;
+  /** Something of ours is about to give a home file a new time of modification. */
+  changing(): void;
   declare(
     image: Image,
     kind: "truncate" | "zero",
@@ -59,6 +61,7 @@ export const NO_JOURNAL: ShapeJournal = {
   refusesCopies: false,
   lastCommit: 0,
   whenSteady: (begin) => begin(),
+  changing: () => undefined,
   declare: (_image, _kind, _offset, _length, done) => done(false),
   changedAtHome: () => undefined,
   cancel: (_image, done) => done(),
@@ -83,6 +86,7 @@ export class Reshape {
     return this.alone(image, function* (reshape, spares) {
       image.beginCut(size, context.journal().lastCommit);
       const declared = yield* reshape.declare(image, "truncate", size, 0);
+      context.journal().changing();
       const outcome = yield* result((done) => context.io.truncate(image.file.buffered, size, done));
       if (outcome < 0) {
         image.cutHasFailed = true;
@@ -124,6 +128,7 @@ export class Reshape {
     if (zeroes) declared = yield* this.declare(image, "zero", offset, length);
     const size = keepsSize ? image.size : Math.max(image.size, end);
     if (image.homeSize < size) declared = (yield* this.declare(image, "truncate", size, 0)) && declared;
+    context.journal().changing();
     // Home may be shorter than the image: its size is what the mode is about, so it comes first.
     if (image.homeSize < image.size) {
       const grown = yield* result((done) => context.io.truncate(image.file.buffered, image.size, done));
@@ -170,6 +175,7 @@ export class Reshape {
     const body = function* (): Task<number> {
       if (context.journal().refusesCopies) return -E.EOPNOTSUPP; // only since
       if (from.dirty.count + to.blocks > 0) return WRITTEN_MEANWHILE;
+      context.journal().changing();
       const outcome = yield* result((done) => {
         context.io.copyRange(from.file.buffered, fromOffset, to.file.buffered, toOffset, length, done);
       });

@@ -29,8 +29,11 @@ export class Space {
   /** Bytes that may still be put aside before the filesystem is asked again. */
   private allowance = 0;
   private shortUntilUs = 0;
+  private readonly changing: () => void;
 
-  constructor(home: Home, nowUs: () => number) {
+  /** `changing`: something of ours is about to give a home file a new time of modification. */
+  constructor(home: Home, nowUs: () => number, changing: () => void) {
+    this.changing = changing;
     this.home = home;
     this.nowUs = nowUs;
   }
@@ -43,6 +46,7 @@ export class Space {
     for (let chunk = first; chunk <= last; chunk++) {
       if (book.settled[chunk] === 1) continue;
       if (this.nowUs() < this.shortUntilUs || !this.settle(image, book, chunk)) {
+        this.changing();
         return keepingNote(image, () => image.file.reserve(offset, length));
       }
     }

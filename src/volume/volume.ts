@@ -310,6 +310,7 @@ export class Volume extends VolumeParts implements ImageData {
 
   besides(slot: InodeSlot, change: () => number): number {
     const image = this.images.get(slot);
+    this.durability?.changing();
     return image === undefined ? change() : keepingNote(image, change);
   }
 
@@ -320,6 +321,7 @@ export class Volume extends VolumeParts implements ImageData {
 
   mtimeSet(slot: InodeSlot, seconds: number, nanoseconds: number): void {
     if ((this.table.flags(slot) & ImageFlag.mtime) !== 0) this.table.setMtime(slot, seconds, nanoseconds);
+    this.durability?.timeSet(slot, seconds);
   }
 
   /** I/O has ended: begins at once what flushes have waited for. Called before requests are served. */

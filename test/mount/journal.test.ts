@@ -19,25 +19,15 @@ import { unaccountedBlocks } from "../../src/stats/document.ts";
 import { readState } from "../keeper/stubbed.ts";
 import { type Daemon, hypegear, mountHypegear, refusedMount } from "../support/daemon.ts";
 import { loopFilesystem } from "../support/loop.ts";
-import { unmountLazily } from "../support/mounts.ts";
 import { need } from "../support/need.ts";
 import { scratchDirectory } from "../support/scratch.ts";
-import { removeSlab } from "../support/slabs.ts";
 import { waitFor } from "../support/wait.ts";
 import { STAMPED_BYTES, startStamper } from "./clients.ts";
+import { cutPower } from "./cut.ts";
 import { check } from "./stamps.ts";
 
 const NEEDS = ["root", "/dev/fuse", "losetup", "mkfs.ext4"] as const;
 const ARGS = ["--cache-size", "16M", "--journal-size", "16M"] as const;
-
-/** Ends a daemon as a power cut would, as far as the page cache lets one: only the filesystem's files are left. */
-async function cutPower(daemon: Daemon): Promise<void> {
-  await daemon.kill("both");
-  await unmountLazily(daemon.mountpoint);
-  await removeSlab(daemon.slab!);
-  const state = readState(daemon.backing);
-  writeFileSync(join(daemon.backing, ".hypegear/state.json"), JSON.stringify({ ...state, bootId: "before" }));
-}
 
 interface Cut {
   daemon: Daemon;
