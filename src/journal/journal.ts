@@ -278,7 +278,8 @@ export class Journal {
 
   /** Home files are about to be written: the lease is renewed when it runs out. */
   keepLease(): void {
-    if (this.broken !== 0 || this.trimming || !this.superblocks.isLeaseShort) return;
+    // The first superblocks of an engine are another's to write (`renew`), and tell the time too.
+    if (this.broken !== 0 || !this.isReady || this.trimming || !this.superblocks.isLeaseShort) return;
     this.trimming = true;
     runTask(this.superblocks.writeNext(this.durable), (outcome) => {
       this.trimming = false;
