@@ -75,7 +75,9 @@ export const LISTINGS_MAX = 64;
 export const SPACE_MARGIN_BYTES = 256 * MiB;
 /** How long the filesystem counts as short of room before it is asked again, microseconds. */
 export const SPACE_RECHECK_US = 100_000;
-/** Share of the dirty limit that an image with failing home writes may take; beyond, its writes get the error. */
+/** Frames that are never dirty, whatever the user's share: requests land in them, and changes of shape take some. */
+export const CLEAN_FRAMES_MIN = LANDING_FRAMES + 32;
+/** Share of the dirty limit that all images with failing home writes together may take; beyond, their writes get the error. */
 export const FAILING_SHARE = 0.25;
 
 /** Buffers for home reads of up to 64 KiB and of up to 1 MiB: 41 MiB in all, touched only when used. */

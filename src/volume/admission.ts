@@ -40,6 +40,8 @@ export interface AdmissionContext {
   open(slot: InodeSlot): Image | number;
   /** No further block may come before some are committed. */
   isFull(): boolean;
+  /** Blocks of images whose home writes fail. */
+  failingBlocks(): number;
   /** Called with each write that is about to be published, and the offset of its end. */
   growing(image: Image, end: number): void;
 }
@@ -165,7 +167,9 @@ export class Admission {
     const refused = image.file.makeWritable();
     if (refused < 0) return refused;
     if (offset + length > image.reach && !reaches(image, offset + length)) return -E.EFBIG;
-    if (image.hasFlag(ImageFlag.failing) && image.blocks > pressure.limit * FAILING_SHARE) return -E.EIO;
+    const mostFailing = pressure.limit * FAILING_SHARE;
+    if (image.hasFlag(ImageFlag.failing) && image.blocks > 0 && this.context.failingBlocks() > mostFailing)
+      return -E.EIO;
     return space.reserve(image, offset, length);
   }
 

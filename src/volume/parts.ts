@@ -197,7 +197,14 @@ export class VolumeParts {
       open: (slot) => this.open(slot),
       growing: (image, end) => this.growing(image, end),
       isFull: () => this.durability?.isFull ?? false,
+      failingBlocks: () => this.failingBlocks,
     });
+  }
+
+  private get failingBlocks(): number {
+    let blocks = 0;
+    for (const image of this.images.values()) if (image.hasFlag(ImageFlag.failing)) blocks += image.blocks;
+    return blocks;
   }
 
   private makeReshape(): Reshape {

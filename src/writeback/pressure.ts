@@ -3,7 +3,7 @@
  * `dmu_tx_delay`, `zfs_delay_scale`), per block, so that large writes wait in proportion: with `x` the dirty share,
  * delay = SCALE * (x - min) / (max - x), at most DELAY_US_MAX. Below `min` nobody waits; at `max` new writes wait for room.
  */
-import { DELAY_START, DELAY_US_MAX, WRITEBACK_START } from "../base/limits.ts";
+import { CLEAN_FRAMES_MIN, DELAY_START, DELAY_US_MAX, WRITEBACK_START } from "../base/limits.ts";
 
 /** Microseconds a block waits half-way up the curve: 260 MB/s. */
 const SCALE_US = 15;
@@ -22,9 +22,9 @@ export class Pressure {
     this.setShare(share);
   }
 
-  /** `share` of the frames may be dirty, 0.05 to 0.95. */
+  /** `share` of the frames may be dirty, 0.05 to 0.95, but for those that are always kept clean. */
   setShare(share: number): void {
-    this.limit = Math.floor(this.frames * share);
+    this.limit = Math.floor(Math.min(this.frames * share, this.frames - CLEAN_FRAMES_MIN));
     this.startBlocks = Math.floor(this.limit * WRITEBACK_START);
     this.delayFrom = Math.floor(this.limit * DELAY_START);
   }

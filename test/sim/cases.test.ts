@@ -258,6 +258,26 @@ describe("an image that cannot go home does not keep another's writes out of the
   });
 });
 
+test("many images that cannot go home take no more of the cache than one may, and another's writes find room", () => {
+  const sick = Array.from({ length: 8 }, (_, i) => asSlot(i));
+  const well = asSlot(8);
+  const scene = new Scene({ mode: "volatile", files: [...sick, well].map((slot) => ({ slot, blocks: 1024 })) });
+  const { io } = scene;
+  const writev = io.writev.bind(io);
+  io.writev = (fd, iov, count, offset, done) => {
+    if (scene.home.file(fd).slot !== well) scene.after(100, () => done(-E.EIO));
+    else writev(fd, iov, count, offset, done);
+  };
+  let answered = 0;
+  for (let first = 0; first < 1024; first += 64)
+    for (const slot of sick) {
+      scene.beginWrite(slot, first, 64, 7, () => answered++);
+      scene.pass(10_000);
+    }
+  scene.until("all are answered", () => answered === 16 * sick.length);
+  for (let first = 0; first < 1024; first += 64) expect(scene.write(well, first, 64, 9)).toBe(64 * BLOCK_BYTES);
+});
+
 test("of more open files than are kept the one not used for longest is closed", () => {
   const files = Array.from({ length: OPEN_FILES_MAX + 1 }, (_, i) => ({ slot: asSlot(i), blocks: 1 }));
   const scene = new Scene({ mode: "sync", files });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { DELAY_US_MAX } from "../../src/base/limits.ts";
+import { CLEAN_FRAMES_MIN, DELAY_US_MAX } from "../../src/base/limits.ts";
 import { Pressure } from "../../src/writeback/pressure.ts";
 
 test("nobody waits below the start of the curve, and the wait grows without a cliff up to its bound", () => {
@@ -21,6 +21,11 @@ test("there is room up to the limit, and for anything when nothing is dirty", ()
   expect(pressure.hasRoom(100, 1)).toBe(false);
   expect(pressure.hasRoom(0, 256)).toBe(true);
   expect(pressure.hasRoom(1, 256)).toBe(false);
+});
+
+test("frames for requests to land in are never dirty, however much the user allows", () => {
+  expect(new Pressure(2048, 0.95).limit).toBe(2048 - CLEAN_FRAMES_MIN);
+  expect(new Pressure(100_000, 0.95).limit).toBe(95_000);
 });
 
 test("the writer starts early enough for the write that waits", () => {
