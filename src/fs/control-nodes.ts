@@ -21,7 +21,7 @@ export interface ControlNode {
   mode: number;
 }
 
-const file = (index: number, name: ControlFile): ControlNode => ({ index, name, mode: S.IFREG | 0o444 });
+const file = (index: number, name: ControlFile, mode = 0o444): ControlNode => ({ index, name, mode: S.IFREG | mode });
 
 export const DIRECTORY: ControlNode = { index: 0, name: CONTROL_NAME, mode: S.IFDIR | 0o555 };
 export const COMMANDS: ControlNode = { index: 5, name: "control", mode: S.IFREG | 0o600 };
@@ -31,7 +31,7 @@ export const CONTROL_NODES: readonly ControlNode[] = [
   file(1, "stats"),
   file(2, "stats.json"),
   file(3, "metrics"),
-  file(4, "images.json"),
+  file(4, "images.json", 0o400), // it names files in directories that others may not look into
   COMMANDS,
 ];
 
