@@ -112,7 +112,8 @@ export class Engine {
     this.takeOver(operations);
     this.settings = new Settings(config.settings, memory, config.start > 0, this.volume, log);
     const fs = new Namespace(this.namespaceOptions(operations));
-    this.session.attach(this.volume, (slot) => killPrivileges(fs, slot), this.handlers(fs));
+    const kill = (slot: InodeSlot): number => killPrivileges(fs, slot);
+    this.session.attach(this.volume, kill, this.handlers(fs, kill));
     this.count();
   }
 
@@ -131,12 +132,13 @@ export class Engine {
     };
   }
 
-  private handlers(fs: Namespace): Partial<Record<number, Handler>> {
+  private handlers(fs: Namespace, kill: (slot: InodeSlot) => number): Partial<Record<number, Handler>> {
     const { volume, inodes, io, counters, clock } = this;
     const control: Handler = fs.options.control!;
+    const nowUs = (): number => clock.nowUs();
     return {
       ...namespaceHandlers(fs),
-      ...imageHandlers({ volume, inodes, io, counters, nowUs: () => clock.nowUs(), control }),
+      ...imageHandlers({ volume, inodes, io, counters, nowUs, killPrivileges: kill, control }),
       [Opcode.INIT]: (request, body) => this.init(this.negotiation.answer(request, body)),
       [Opcode.DESTROY]: () => 0,
       // Requests that wait do so for a device, which nothing can hurry: the kernel keeps waiting for their answer.

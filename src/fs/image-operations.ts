@@ -1,7 +1,7 @@
 /** Operations on the data of images, but for READ and WRITE, which the session serves itself. */
 import { E } from "../base/errno.ts";
 import { INODES_MAX } from "../base/limits.ts";
-import { asSlot } from "../base/units.ts";
+import { asSlot, type InodeSlot } from "../base/units.ts";
 import { FSYNC_DATA_ONLY, In, Opcode } from "../fuse/constants.ts";
 import { type Handler, type Outcome, PENDING, type ReplyBody, type Request } from "../fuse/request.ts";
 import { Counter, type Counters, HistogramSlot } from "../stats/counters.ts";
@@ -17,6 +17,8 @@ export interface ImageOperationsOptions {
   io: Io;
   counters: Counters;
   nowUs: () => number;
+  /** Takes set-user-id and set-group-id away, as a write by somebody else does; 0 or a negated error number. */
+  killPrivileges: (slot: InodeSlot) => number;
   /** Serves slots from INODES_MAX on. */
   control: Handler;
 }
@@ -88,11 +90,21 @@ class ImageOperations {
     const offset = request.u64(In.FALLOCATE.offset);
     const length = request.u64(In.FALLOCATE.length);
     if (offset + length > OFFSET_MAX) return -E.EFBIG;
+    const refused = this.modified(request, request.slot);
+    if (refused < 0) return refused;
     const later = request.later();
     this.options.volume.allocate(request.slot, request.u32(In.FALLOCATE.mode), offset, length, (result) =>
       later.end(result),
     );
     return PENDING;
+  }
+
+  /**
+   * The content of `slot` is about to change: what a plain filesystem does to its privileges then. Unlike a write, these requests
+   * do not say whether to (FUSE_HANDLE_KILLPRIV_V2 leaves it to us): all but root's do.
+   */
+  private modified(request: Request, slot: InodeSlot): number {
+    return request.uid === 0 ? 0 : this.options.killPrivileges(slot);
   }
 
   lseek(request: Request, body: ReplyBody): Outcome {
@@ -110,6 +122,8 @@ class ImageOperations {
     if (request.u32(In.COPY_FILE_RANGE.nodeOut) > INODES_MAX) return -E.EOPNOTSUPP;
     const target = bodySlot(inodes, request, In.COPY_FILE_RANGE.nodeOut);
     if (target < 0) return target;
+    const refused = this.modified(request, asSlot(target));
+    if (refused < 0) return refused;
     const from = request.u64(In.COPY_FILE_RANGE.offsetIn);
     const to = request.u64(In.COPY_FILE_RANGE.offsetOut);
     const length = Math.min(request.u64(In.COPY_FILE_RANGE.length), COPY_BYTES_MAX);

@@ -52,21 +52,50 @@ test("with --allow-other, permissions hold: what is not theirs is refused, what 
   expect(modeOf(join(daemon.backing, "theirs"))).toBe("640");
 });
 
-test("a write by somebody else takes set-user-id and set-group-id away, at home too", async (context) => {
-  need(context, "root", "/dev/fuse", "setpriv");
+/** Of `path`: allocates beyond its end, punches its beginning, or copies `source` over it. */
+const PYTHON_RESHAPE = `
+import ctypes, os, sys
+what, path, source = sys.argv[1:]
+fd = os.open(path, os.O_RDWR)
+fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+if what == "allocated": sys.exit(fallocate(fd, 0, 0, 65536))
+if what == "punched": sys.exit(fallocate(fd, 3, 0, 4096))
+os.copy_file_range(os.open(source, os.O_RDONLY), fd, 4)
+`;
+const CHANGES = ["written", "cut", "extended", "allocated", "punched", "copied"];
+
+test("a change of content by somebody else takes set-user-id and set-group-id away, at home too", async (context) => {
+  need(context, "root", "/dev/fuse", "setpriv", "python3");
   const daemon = await mountHypegear({ args: ["--allow-other"] });
   const at = (name: string): string => join(daemon.mountpoint, name);
   for (const path of [daemon.backing, daemon.mountpoint]) chmodSync(path, 0o777);
-  for (const name of ["written", "cut", "extended"]) {
+  writeFileSync(at("source"), "code", { mode: 0o644 });
+  for (const name of CHANGES) {
     writeFileSync(at(name), "program");
     chmodSync(at(name), 0o6777);
     expect(modeOf(at(name))).toBe("6777");
   }
+  const reshape = (name: string): string => `python3 -c '${PYTHON_RESHAPE}' ${name} ${at(name)} ${at("source")}`;
 
-  const script = `printf x | dd of=${at("written")} conv=notrunc; truncate -s 3 ${at("cut")}; printf more >> ${at("extended")}`;
-  expect(await asNobody(script)).toMatchObject({ code: 0 });
+  const script = `printf x | dd of=${at("written")} conv=notrunc; truncate -s 3 ${at("cut")}; printf more >> ${at("extended")}
+    ${reshape("allocated")}; ${reshape("punched")}; ${reshape("copied")}`;
+  expect(await asNobody(`set -e; ${script}`)).toMatchObject({ code: 0 });
 
-  for (const name of ["written", "cut", "extended"]) expect(modeOf(at(name)), name).toBe("777");
+  for (const name of CHANGES) expect(modeOf(at(name)), name).toBe("777");
   expect(await daemon.umount()).toMatchObject({ code: 0 });
-  for (const name of ["written", "cut", "extended"]) expect(modeOf(join(daemon.backing, name)), name).toBe("777");
+  for (const name of CHANGES) expect(modeOf(join(daemon.backing, name)), name).toBe("777");
+});
+
+test("root's changes of content leave set-user-id and set-group-id alone", async (context) => {
+  need(context, "root", "/dev/fuse", "python3");
+  const daemon = await mountHypegear();
+  const at = (name: string): string => join(daemon.mountpoint, name);
+  writeFileSync(at("source"), "code");
+  for (const name of ["allocated", "punched", "copied"]) {
+    writeFileSync(at(name), "program");
+    chmodSync(at(name), 0o6777);
+    expect(await run("python3", ["-c", PYTHON_RESHAPE, name, at(name), at("source")])).toMatchObject({ code: 0 });
+    expect(modeOf(at(name)), name).toBe("6777");
+  }
 });
