@@ -36,6 +36,38 @@ const DATE_MS_MAX = 8.64e15;
 export const dateText = (ms: number): string =>
   Math.abs(ms) <= DATE_MS_MAX ? new Date(ms).toISOString() : `${ms / 1000} s after 1970`;
 
+/** How long the civil clock is taken to run beside the other, microseconds. */
+const CIVIL_RENEWED_US = 1_000_000;
+/** Off by less, it is left alone, microseconds: a reading may be rounded to milliseconds, and times would go back by that. */
+const CIVIL_SLACK_US = 2_000;
+
+/** Civil time for what needs it often. It is asked for once a second: it may be set, and it alone runs on in a suspended host. */
+export class CivilTime {
+  private offsetUs = Number.POSITIVE_INFINITY;
+  private renewAtUs = Number.NEGATIVE_INFINITY;
+
+  private readonly clock: Clock;
+
+  constructor(clock: Clock) {
+    this.clock = clock;
+  }
+
+  /** The civil time of the clock's last reading, microseconds. */
+  lastUs(): number {
+    const { clock } = this;
+    if (clock.lastUs >= this.renewAtUs) this.renew();
+    return clock.lastUs + this.offsetUs;
+  }
+
+  private renew(): void {
+    const now = this.clock.nowUs();
+    const { seconds, nanoseconds } = this.clock.civil();
+    const offsetUs = seconds * 1e6 + nanoseconds / 1e3 - now;
+    if (Math.abs(offsetUs - this.offsetUs) >= CIVIL_SLACK_US) this.offsetUs = offsetUs;
+    this.renewAtUs = now + CIVIL_RENEWED_US;
+  }
+}
+
 /** Hands out instants that are the clock's time and yet strictly increasing, so that they order events too. */
 export class Ticker {
   private last = 0;

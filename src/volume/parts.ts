@@ -1,6 +1,6 @@
 /** The parts of a volume: makes them, and gives each what it asks of the others. */
 import type { Clock } from "../base/clock.ts";
-import { Ticker } from "../base/clock.ts";
+import { CivilTime, Ticker } from "../base/clock.ts";
 import { LANDING_FRAMES } from "../base/limits.ts";
 import type { Timers } from "../base/timers.ts";
 import { type InodeSlot } from "../base/units.ts";
@@ -84,7 +84,7 @@ export class VolumeParts {
   protected readonly reshape: Reshape;
   protected readonly seeker: Seeker;
   protected readonly frameWaiters: (() => void)[] = [];
-  private readonly civilOffsetUs: number;
+  private readonly civil: CivilTime;
   private readonly shared: Shared;
   /** Without a journal; else `Durability` knows. */
   protected mode: DurabilityMode = "sync";
@@ -94,6 +94,7 @@ export class VolumeParts {
     this.options = options;
     this.table = new ImageTable(slab.inodes());
     this.ticker = new Ticker(clock);
+    this.civil = new CivilTime(clock);
     const frames = new FrameTable(slab.frames, slab.rows());
     const allocator = new FrameAllocator(slab.frames, slab.framesAddress);
     const policy = new LruPolicy(frames);
@@ -137,8 +138,6 @@ export class VolumeParts {
     });
     this.mode = options.durability ?? "sync";
     this.journaling = options.journal && this.makeJournaling(options.journal, frames);
-    const civil = clock.civil();
-    this.civilOffsetUs = civil.seconds * 1e6 + civil.nanoseconds / 1e3 - clock.nowUs();
   }
 
   /** Takes all of `image` home and flushes its device, whatever the durability mode. */
@@ -261,7 +260,7 @@ export class VolumeParts {
   private growing(image: Image, end: number): void {
     if (!image.hasFlag(ImageFlag.firm | ImageFlag.loose) && this.isHome(image)) noteHome(image);
     image.growTo(end);
-    const civilUs = this.options.clock.lastUs + this.civilOffsetUs;
+    const civilUs = this.civil.lastUs();
     const seconds = Math.floor(civilUs / 1e6);
     image.touch(seconds, Math.floor((civilUs - seconds * 1e6) * 1e3));
   }

@@ -323,3 +323,14 @@ test.for(["before", "after"] as const)(
     expect(scene.recovered().get(A)!.bytes.byte(0)).toBe(7);
   },
 );
+
+test("a write has the civil time of its moment, whatever the clock was set to before", () => {
+  const scene = new Scene({ mode: "sync" });
+  expect(scene.write(A, 0, 1, 7)).toBe(BLOCK_BYTES);
+  scene.setCivilAhead(3600);
+  scene.pass(1_000_000);
+  expect(scene.write(A, 0, 1, 8)).toBe(BLOCK_BYTES);
+  const { civilSeconds } = scene;
+  expect(scene.result((done) => scene.volume.drain.once(done))).toBe(0);
+  expect(Math.abs(scene.home.files.get(A)!.mtime.seconds - civilSeconds)).toBeLessThanOrEqual(1);
+});

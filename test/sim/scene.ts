@@ -79,6 +79,15 @@ export class Scene {
     return this.engine.io;
   }
 
+  /** Somebody sets the civil clock ahead. */
+  setCivilAhead(seconds: number): void {
+    this.world.civilAheadS = seconds;
+  }
+
+  get civilSeconds(): number {
+    return this.world.civil().seconds;
+  }
+
   /** Calls `done` after `us` microseconds. */
   after(us: number, done: () => void): void {
     this.world.after(us, done);

@@ -25,6 +25,8 @@ export class World implements Clock {
   readonly history: string[] = [];
   /** How many things have. */
   happened = 0;
+  /** How far somebody has set the civil clock ahead, seconds. */
+  civilAheadS = 0;
   private us = 1_000_000;
   /** The soonest last. */
   private readonly happenings: Happening[] = [];
@@ -45,7 +47,7 @@ export class World implements Clock {
 
   civil(): { seconds: number; nanoseconds: number } {
     const seconds = Math.floor(this.us / 1e6);
-    return { seconds: BIRTH_S + seconds, nanoseconds: Math.floor((this.us - seconds * 1e6) * 1e3) };
+    return { seconds: BIRTH_S + this.civilAheadS + seconds, nanoseconds: Math.floor((this.us - seconds * 1e6) * 1e3) };
   }
 
   note(what: () => string): void {
