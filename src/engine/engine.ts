@@ -34,6 +34,7 @@ import type { Io } from "../sys/io.ts";
 import { Volume } from "../volume/volume.ts";
 import { controlCommands } from "./commands.ts";
 import { type EngineConfig, EngineFd } from "./config.ts";
+import { CpuTime } from "./cpu-time.ts";
 import { Figures } from "./figures.ts";
 import { openJournal } from "./journal.ts";
 import { KeeperLink } from "./keeper-link.ts";
@@ -56,6 +57,7 @@ export class Engine {
   private readonly keeper = new KeeperLink(EngineFd.keeper);
   private readonly slab: Slab;
   private readonly counters: Counters;
+  private readonly cpuTime: CpuTime;
   private readonly inodes: Inodes;
   private readonly home = new HomeDirectory(EngineFd.backing, (...args) => this.inodes.openHome(...args));
   private readonly volume: Volume;
@@ -80,6 +82,7 @@ export class Engine {
     awaitPredecessor(EngineFd.slab, io, log);
     this.slab = Slab.open(EngineFd.slab);
     this.counters = new Counters(this.slab.counters());
+    this.cpuTime = new CpuTime(this.counters);
     this.inodes = new Inodes(this.slab, new ImageTable(this.slab.inodes()), EngineFd.backing);
     this.negotiation = new Negotiation(this.slab.memory());
     if (config.start === 0) this.negotiation.clear();
@@ -152,11 +155,12 @@ export class Engine {
   }
 
   private controlDirectory(): ControlDirectory {
-    const { config, counters, volume, slab, inodes, settings, clock, errors } = this;
+    const { config, counters, cpuTime, volume, slab, inodes, settings, clock, errors } = this;
     const nowUs = (): number => clock.nowUs();
     const figures = new Figures({
       config,
       counters,
+      cpuTime,
       volume,
       slab,
       inodes,
@@ -299,6 +303,7 @@ export class Engine {
     const served = this.gone || !this.requestsWait ? Served.idle : this.serve();
     if (served === Served.gone) this.unmounted();
     this.timers.runDue(this.clock.nowUs());
+    this.cpuTime.pass(this.clock.lastUs);
     this.volume.pump(); // last before the sleep: what a timer made possible begins now, as nothing else may wake the loop
     if (served === Served.idle && this.requestsWait && !this.gone) {
       this.requestsWait = false;

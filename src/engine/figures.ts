@@ -10,12 +10,14 @@ import type { Counters } from "../stats/counters.ts";
 import type { ImageSource, JournalSource, StatsSource } from "../stats/source.ts";
 import type { Volume } from "../volume/volume.ts";
 import type { EngineConfig } from "./config.ts";
+import type { CpuTime } from "./cpu-time.ts";
 import { pathOf } from "./paths.ts";
 import type { Settings } from "./settings.ts";
 
 export interface FiguresOptions {
   config: EngineConfig;
   counters: Counters;
+  cpuTime: CpuTime;
   volume: Volume;
   slab: Slab;
   inodes: Inodes;
@@ -38,6 +40,7 @@ export class Figures {
   source(): StatsSource {
     const { config, counters, volume, slab, settings, transport, io, nowUs } = this.options;
     const now = nowUs();
+    this.options.cpuTime.note();
     const images = [...volume.openImages];
     const dirty = volume.cache.blocks;
     return {
@@ -67,7 +70,6 @@ export class Figures {
       freeFrames: volume.cache.allocator.free,
       metadataBytes: slab.frames * ROW_BYTES,
       enginePid: process.pid,
-      cpuUs: cpuUs(),
       residentBytes: residentBytes(),
     };
   }
@@ -105,11 +107,6 @@ function journalOf({ journaling, cache }: Volume): JournalSource | undefined {
 }
 
 const ageOf = (since: number, now: number): number => (Number.isFinite(since) ? Math.max(0, now - since) : 0);
-
-function cpuUs(): number {
-  const { user, system } = process.cpuUsage();
-  return user + system;
-}
 
 /** Open for as long as the process lives: figures are wanted most when it has no descriptor left. */
 const statusFd = openSync("/proc/self/status", "r");

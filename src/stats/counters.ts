@@ -12,8 +12,8 @@ export const Counter = {
   mountedAtUs: 0,
   /** Engines begun since the mount, the first included. */
   engineStarts: 1,
-  /** CPU time of the engines before this one, microseconds. */
-  engineCpuUsBefore: 2,
+  /** CPU time of all engines, microseconds, as last noted. */
+  engineCpuUs: 2,
   writeRequests: 8,
   writeBytes: 9,
   /** Each block that a write touches, once a write. */

@@ -154,7 +154,7 @@ export function statsDocument(source: StatsSource): StatsDocument {
     engine: {
       pid: source.enginePid,
       restarts: Math.max(0, count(Counter.engineStarts) - 1),
-      cpu_us: Math.round(counters.at[Counter.engineCpuUsBefore]! + source.cpuUs),
+      cpu_us: Math.round(counters.at[Counter.engineCpuUs]!),
       resident_bytes: source.residentBytes,
     },
   };

@@ -49,8 +49,6 @@ export interface StatsSource {
   /** Slab and engine memory that is not frames, bytes. */
   readonly metadataBytes: number;
   readonly enginePid: number;
-  /** CPU time of this engine alone, microseconds. */
-  readonly cpuUs: number;
   /** Resident memory of the engine without the slab, bytes. */
   readonly residentBytes: number;
 }

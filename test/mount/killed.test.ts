@@ -1,9 +1,11 @@
 /** Killed load: the engine dies once a second under verified writes, and no client sees an error or a wrong byte. */
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { unaccountedBlocks } from "../../src/stats/document.ts";
 import { mountHypegear } from "../support/daemon.ts";
 import { need } from "../support/need.ts";
+import { MiB } from "./files.ts";
 import { digests, type FioJob, type FioReport, fio, worstMs } from "./fio.ts";
 import { killEngines, statsOf } from "./kills.ts";
 import { scaled } from "./scale.ts";
@@ -41,3 +43,19 @@ test.for(["uring", "threads"])(
     expect(daemon.log).not.toMatch(/hit a bug/);
   },
 );
+
+test("the CPU time of killed engines stays in the figures", async (context) => {
+  need(context, "root", "/dev/fuse");
+  const daemon = await mountHypegear();
+  let { cpu_us } = daemon.stats().engine;
+  for (let kills = 1; kills <= 3; kills++) {
+    writeFileSync(join(daemon.mountpoint, "image"), Buffer.alloc(32 * MiB, kills));
+    const before = daemon.stats().engine.cpu_us;
+    await daemon.kill("engine");
+    const { engine } = daemon.stats();
+    expect(engine.restarts).toBe(kills);
+    expect(engine.cpu_us).toBeGreaterThan(before);
+    expect(before).toBeGreaterThan(cpu_us);
+    cpu_us = engine.cpu_us;
+  }
+});

@@ -9,7 +9,7 @@ export function exampleCounters(): Counters {
   };
   set(Counter.mountedAtUs, 1_000_000);
   set(Counter.engineStarts, 3);
-  set(Counter.engineCpuUsBefore, 1_500_000);
+  set(Counter.engineCpuUs, 4_000_000.4);
   set(Counter.writeRequests, 7_000);
   set(Counter.writeBytes, 40_960_000);
   set(Counter.writeBlocks, 10_000);
@@ -60,7 +60,6 @@ export function exampleSource(changes: Partial<StatsSource> = {}): StatsSource {
     freeFrames: 260_000,
     metadataBytes: 9_437_184,
     enginePid: 4_711,
-    cpuUs: 2_500_000.4,
     residentBytes: 83_886_080,
     ...changes,
   };
