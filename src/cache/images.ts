@@ -29,6 +29,8 @@ export class Image {
   homeSize: number;
   /** Home reads under way. */
   homeReads = 0;
+  /** What the last home operation that failed was answered, a negated error number; 0: all has gone home since. */
+  lastError = 0;
   /** Operations that have waits of their own and need the image open until they end. */
   holds = 0;
   /** An operation that changes the file's shape has it to itself: others wait, and no home write begins. */

@@ -65,7 +65,6 @@ export class Engine {
   private readonly negotiation: Negotiation;
   private readonly channel: DevChannel;
   private readonly settings: Settings;
-  private readonly errors = new Map<number, number>();
   private gone = false;
   private finished = false;
   private requestsWait = true;
@@ -155,7 +154,7 @@ export class Engine {
   }
 
   private controlDirectory(): ControlDirectory {
-    const { config, counters, cpuTime, volume, slab, inodes, settings, clock, errors } = this;
+    const { config, counters, cpuTime, volume, slab, inodes, settings, clock } = this;
     const nowUs = (): number => clock.nowUs();
     const figures = new Figures({
       config,
@@ -168,7 +167,6 @@ export class Engine {
       transport: this.channel.kind,
       io: this.io.kind,
       nowUs,
-      errors,
     });
     return new ControlDirectory({
       uid: process.getuid?.() ?? 0,
@@ -244,7 +242,6 @@ export class Engine {
   }
 
   private homeFailed(slot: InodeSlot, what: string, result: number): void {
-    this.errors.set(slot, result);
     const image = pathOf(this.inodes, slot);
     this.log.error(
       { image, what, errno: errnoName(result) },

@@ -25,8 +25,6 @@ export interface FiguresOptions {
   transport: string;
   io: string;
   nowUs: () => number;
-  /** The last home error of each image, negated, by slot. */
-  errors: ReadonlyMap<number, number>;
 }
 
 export class Figures {
@@ -76,11 +74,10 @@ export class Figures {
 
   /** A row for each image in use. */
   *images(): Generator<ImageSource> {
-    const { volume, inodes, nowUs, errors } = this.options;
+    const { volume, inodes, nowUs } = this.options;
     const { frames } = volume.cache;
     for (const image of volume.openImages) {
       const oldest = image.dirty.head;
-      const error = errors.get(image.slot);
       yield {
         path: pathOf(inodes, image.slot),
         sizeBytes: image.size,
@@ -88,7 +85,7 @@ export class Figures {
         oldestUs: oldest < 0 ? 0 : ageOf(frames.since(oldest), nowUs()),
         inflight: image.homeWrites,
         failing: image.hasFlag(ImageFlag.failing),
-        lastError: error === undefined ? "" : errnoName(error),
+        lastError: image.lastError === 0 ? "" : errnoName(image.lastError),
       };
     }
   }

@@ -221,6 +221,7 @@ export class ImageHome {
   fail(what: string, result: number): void {
     this.image.countError();
     this.image.setFlag(ImageFlag.failing);
+    this.image.lastError = result;
     this.context.counters.at[Counter.writebackErrors]! += 1;
     this.context.failed(this.image, what, result);
     this.sweep.clear();
@@ -236,6 +237,7 @@ export class ImageHome {
   /** A whole pass went well. */
   private succeed(): void {
     this.image.clearFlag(ImageFlag.failing);
+    this.image.lastError = 0;
     this.retryDelayUs = 0;
   }
 

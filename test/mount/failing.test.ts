@@ -5,8 +5,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import type { ImagesDocument, StatsDocument } from "../../src/stats/document.ts";
 import { type Daemon, mountHypegear } from "../support/daemon.ts";
+import { loopFilesystem } from "../support/loop.ts";
 import { need } from "../support/need.ts";
-import { type Outcome, run } from "../support/run.ts";
+import { type Outcome, run, succeed } from "../support/run.ts";
 import { scratchDirectory } from "../support/scratch.ts";
 import { waitFor } from "../support/wait.ts";
 import { FAULTY_NEEDS, FaultyImage } from "./faulty.ts";
@@ -48,10 +49,32 @@ test("EIO below: fsync tells it, the data stays, stats show it, and it goes home
   await expectSame(sick, source);
   expect(await fsync(sick)).toMatchObject({ code: 0 });
   await waitFor("the image to be well again", async () => (await statsOf(daemon)).images.failing === 0);
+  const healed = (await control(daemon, "images.json")) as ImagesDocument;
+  expect(healed.images.find(({ path }) => path === "sick")).toMatchObject({ failing: false, last_error: "" });
   await expectSame(image.path, source);
   expect(await daemon.umount()).toMatchObject({ code: 0 });
   await expectSame(image.path, source);
   await expectSame(join(backing, "well"), source);
+});
+
+test("the error of a file that was removed is not told of the next one", async (context) => {
+  need(context, "root", "/dev/fuse", "losetup", "mkfs.ext4", "chattr");
+  const { directory } = await loopFilesystem("ext4", 64);
+  const daemon = await mountHypegear({ backing: directory });
+  const rowOf = async (name: string): Promise<ImagesDocument["images"][number] | undefined> =>
+    ((await control(daemon, "images.json")) as ImagesDocument).images.find(({ path }) => path === name);
+  const [removed, next] = [join(daemon.mountpoint, "removed"), join(daemon.mountpoint, "next")];
+  expect(await run("dd", ["if=/dev/zero", `of=${removed}`, "bs=4k", "count=1"])).toMatchObject({ code: 0 });
+  await succeed("chattr", ["+i", join(directory, "removed")]);
+  expect(await daemon.cli("flush", "removed")).toMatchObject({ code: 1 });
+  expect(await rowOf("removed")).toMatchObject({ failing: true, last_error: "EPERM" });
+  await succeed("chattr", ["-i", join(directory, "removed")]);
+
+  await succeed("rm", [removed]);
+  expect(await run("dd", ["if=/dev/zero", `of=${next}`, "bs=4k", "count=1"])).toMatchObject({ code: 0 });
+
+  expect(await rowOf("next")).toMatchObject({ failing: false, last_error: "" });
+  expect(await daemon.umount()).toMatchObject({ code: 0 });
 });
 
 test("a fault while the mount is gone already: the daemon tries until it is over, and loses nothing", async (context) => {
