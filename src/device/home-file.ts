@@ -7,15 +7,13 @@ import { E } from "../base/errno.ts";
 import { type InodeSlot, SECTOR_BYTES } from "../base/units.ts";
 import { FALLOC, O } from "../sys/constants.ts";
 import * as libc from "../sys/libc.ts";
-import { Stat } from "../sys/stat.ts";
+import { Stat, spaceOf } from "../sys/stat.ts";
 import { setModificationTime } from "../sys/times.ts";
 
 const AT_EMPTY_PATH = 0x1000;
 const STATX_DIOALIGN = 0x2000;
 const DIO_OFFSET_ALIGN_AT = 0x9c;
 const STATX_MASK_AT = 0;
-const STATFS_BSIZE_AT = 8;
-const STATFS_BAVAIL_AT = 32;
 
 const F_GETFL = 3;
 
@@ -38,6 +36,10 @@ export interface HomeFile {
   readonly size: number;
   /** Bytes that the filesystem has allocated to it. */
   readonly allocated: number;
+  /** Its filesystem's device, major * 2^20 + minor. */
+  readonly device: number;
+  /** Bytes that are free in its filesystem for anybody; 0 if that cannot tell. */
+  freeBytes(): number;
   /** Descriptors to close, the buffered one last. */
   readonly descriptors: number[];
   /** The descriptor for I/O of `length` bytes at `offset`. */
@@ -69,15 +71,12 @@ export interface Sizes {
 export interface Home {
   /** Opens the backing file of `slot`; a negated error number if that fails. */
   open(slot: InodeSlot): HomeFile | number;
-  /** Bytes that are free in it for anybody; 0 if it cannot tell. */
-  freeBytes(): number;
 }
 
 /** The real one: `openHome` opens descriptors, `fd` is one of the backing directory. */
 export class HomeDirectory implements Home {
   private readonly fd: number;
   private readonly openHome: (slot: InodeSlot, extraFlags: number, toWrite: boolean) => number;
-  private readonly statfs = Buffer.alloc(128);
 
   constructor(fd: number, openHome: (slot: InodeSlot, extraFlags: number, toWrite: boolean) => number) {
     this.fd = fd;
@@ -93,16 +92,12 @@ export class HomeDirectory implements Home {
     if (typeof file !== "number" || this.missing === undefined) return file;
     return BackingFile.standIn(this.fd, this.missing(slot, file), open);
   }
-
-  freeBytes(): number {
-    if (libc.fstatfs(this.fd, this.statfs) < 0) return 0;
-    return Number(this.statfs.readBigUInt64LE(STATFS_BSIZE_AT)) * Number(this.statfs.readBigUInt64LE(STATFS_BAVAIL_AT));
-  }
 }
 
 class BackingFile implements HomeFile {
   readonly buffered: number;
   readonly size: number;
+  device: number;
   /** Offsets and lengths of direct I/O are multiples of this; bytes. */
   private readonly alignment: number;
   private readonly directFd: number;
@@ -114,6 +109,7 @@ class BackingFile implements HomeFile {
 
   private constructor(buffered: number, size: number, direct: number, alignment: number, reopen: OpenFile) {
     this.reopen = reopen;
+    this.device = deviceOf(buffered);
     this.buffered = buffered;
     this.size = size;
     this.directFd = direct;
@@ -173,6 +169,7 @@ class BackingFile implements HomeFile {
     }
     this.isWritable = true;
     this.missing = undefined;
+    this.device = deviceOf(this.buffered);
     return 0;
   }
 
@@ -186,6 +183,11 @@ class BackingFile implements HomeFile {
 
   get allocated(): number {
     return fstatSync(this.buffered).blocks * SECTOR_BYTES;
+  }
+
+  freeBytes(): number {
+    const space = spaceOf(this.buffered);
+    return typeof space === "number" ? 0 : space.frsize * space.bavail;
   }
 
   get descriptors(): number[] {
@@ -214,6 +216,11 @@ class BackingFile implements HomeFile {
       return undefined;
     }
   }
+}
+
+function deviceOf(fd: number): number {
+  const stat = new Stat();
+  return stat.read(fd, libc.cstring(""), AT_EMPTY_PATH) < 0 ? 0 : stat.devMajor * 2 ** 20 + stat.devMinor;
 }
 
 /** What STATX_DIOALIGN says (0: no direct I/O); 512 on kernels before 6.1, where only trying tells. */

@@ -103,7 +103,7 @@ export class VolumeParts {
     this.cache = new WriteCache(slab, frames, allocator, policy, counters);
     this.pressure = new Pressure(slab.frames, options.dirtyLimit);
     this.reader = new Reader(this.cache, slab, io, counters);
-    this.space = new Space(options.home, nowUs, () => this.durability?.changing());
+    this.space = new Space(nowUs, () => this.durability?.changing());
     this.seeker = new Seeker(frames);
     this.shared = {
       cache: this.cache,

@@ -1,11 +1,14 @@
 /** A backing filesystem that is full, over quota or read-only: told at the write, and nothing accepted is lost. */
-import { truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, test } from "vitest";
 import { mountHypegear } from "../support/daemon.ts";
 import { loopFilesystem } from "../support/loop.ts";
+import { unmountLazily } from "../support/mounts.ts";
 import { need } from "../support/need.ts";
 import { run, succeed } from "../support/run.ts";
+import { testScope } from "../support/scope.ts";
+import { scratchDirectory } from "../support/scratch.ts";
 import { waitFor } from "../support/wait.ts";
 import { expectSame, fsync, MiB, mibWritten, noise, write } from "./files.ts";
 
@@ -31,6 +34,31 @@ test("a sparse image on a full disk gets ENOSPC at its write, and all that was a
   expect(daemon.stats().writeback.errors).toBe(0);
   expect(await daemon.umount()).toMatchObject({ code: 0 });
   await expectSame(join(directory, "sparse"), source, accepted * MiB);
+});
+
+test("a full filesystem that is mounted inside the backing directory says so at the write, too", async (context) => {
+  need(context, ...NEEDS);
+  const backing = scratchDirectory("backing");
+  const small = join(backing, "small");
+  mkdirSync(small);
+  await succeed("mount", ["-t", "tmpfs", "-o", "size=8M", "none", small]);
+  testScope(() => unmountLazily(small));
+  const source = await noise(24);
+  const daemon = await mountHypegear({ backing });
+  const [image, other] = [join(daemon.mountpoint, "small", "image"), join(daemon.mountpoint, "other")];
+  expect(await write(source, other, 0, 8)).toMatchObject({ code: 0 });
+
+  const outcome = await write(source, image, 0, 24);
+
+  expect(outcome).toMatchObject({ code: 1, stderr: expect.stringMatching(/No space left/) as string });
+  const accepted = mibWritten(outcome);
+  expect(accepted).toBeGreaterThan(4);
+  expect(await fsync(image)).toMatchObject({ code: 0 });
+  expect(await write(source, other, 8, 16, "conv=fsync")).toMatchObject({ code: 0 });
+  expect(daemon.stats().writeback.errors).toBe(0);
+  expect(await daemon.umount()).toMatchObject({ code: 0 });
+  await expectSame(join(small, "image"), source, accepted * MiB);
+  await expectSame(join(backing, "other"), source);
 });
 
 test("when space is freed, the write that was refused is taken", async (context) => {

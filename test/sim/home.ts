@@ -192,6 +192,11 @@ export class SimFile {
     return whence === SEEK_DATA ? -E.ENXIO : this.size;
   }
 
+  /** Bytes that may still be allocated on its disk. */
+  get freeBytes(): number {
+    return Math.min(this.disk.freeBlocks * BLOCK_BYTES, 2 ** 50);
+  }
+
   get allocated(): number {
     return this.room.reduce((sum, kind) => sum + (kind === 0 ? 0 : BLOCK_BYTES), 0);
   }
@@ -222,10 +227,6 @@ export class SimHome implements Home {
     return fd;
   }
 
-  freeBytes(): number {
-    return Math.min(this.freeBlocks * BLOCK_BYTES, 2 ** 50);
-  }
-
   /** The file behind a descriptor. */
   file(fd: number): SimFile {
     const file = this.descriptors.get(fd);
@@ -244,6 +245,7 @@ export class SimHome implements Home {
 }
 
 class OpenSimFile implements HomeFile {
+  readonly device = 0;
   readonly buffered: number;
   private readonly direct: number;
   private useDirect = true;
@@ -261,6 +263,10 @@ class OpenSimFile implements HomeFile {
 
   get allocated(): number {
     return this.file.allocated;
+  }
+
+  freeBytes(): number {
+    return this.file.freeBytes;
   }
 
   get descriptors(): number[] {
