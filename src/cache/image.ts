@@ -40,6 +40,8 @@ export const ImageFlag = {
   dropped: 512,
   /** The file was made, and no flush has made that durable. */
   fresh: 1024,
+  /** `mtime` was given by a user, and is no instant of a change: that one has the backing file. */
+  given: 2048,
 } as const;
 
 /** The arguments of fallocate(2). */

@@ -126,9 +126,10 @@ export class Image {
     this.clearFlag(ImageFlag.allocation);
   }
 
+  /** It was changed at that instant. */
   touch(seconds: number, nanoseconds: number): void {
     this.table.setMtime(this.slot, seconds, nanoseconds);
-    this.setFlag(ImageFlag.mtime);
+    this.table.setFlags(this.slot, (this.table.flags(this.slot) | ImageFlag.mtime) & ~ImageFlag.given);
   }
 
   get mtime(): { seconds: number; nanoseconds: number } {

@@ -51,14 +51,16 @@ export class Attributes {
     // Home may have room for a dirty block already: no more than the whole file is claimed, nor less than home has.
     const whole = Math.ceil(this.size / BLOCK_BYTES) * UNITS;
     this.blocks = Math.max(this.blocks, Math.min(whole, this.blocks + this.inodes.dirtyBlocks(slot) * UNITS));
-    if (flags & ImageFlag.mtime) this.overrideTimes(slot);
+    if (flags & ImageFlag.mtime) this.overrideTimes(slot, (flags & ImageFlag.given) !== 0);
   }
 
-  private overrideTimes(slot: InodeSlot): void {
+  /** A write changes the image at its time of modification; one that was given came to the backing file, which has the instant. */
+  private overrideTimes(slot: InodeSlot, isGiven: boolean): void {
     const { seconds, nanoseconds } = this.inodes.images.mtime(slot);
     this.mtimeLow = seconds >>> 0;
     this.mtimeHigh = Math.floor(seconds / 4294967296) >>> 0;
     this.mtimeNs = nanoseconds;
+    if (isGiven) return;
     const changed = (this.ctimeHigh | 0) * 4294967296 + this.ctimeLow;
     if (seconds < changed || (seconds === changed && nanoseconds <= this.ctimeNs)) return;
     this.ctimeLow = this.mtimeLow;

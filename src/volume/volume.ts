@@ -320,8 +320,11 @@ export class Volume extends VolumeParts implements ImageData {
   }
 
   mtimeSet(slot: InodeSlot, seconds: number, nanoseconds: number): void {
-    if ((this.table.flags(slot) & ImageFlag.mtime) !== 0) this.table.setMtime(slot, seconds, nanoseconds);
     this.durability?.timeSet(slot, seconds);
+    const flags = this.table.flags(slot);
+    if ((flags & ImageFlag.mtime) === 0) return;
+    this.table.setFlags(slot, flags | ImageFlag.given);
+    this.table.setMtime(slot, seconds, nanoseconds);
   }
 
   /** I/O has ended: begins at once what flushes have waited for. Called before requests are served. */

@@ -289,7 +289,7 @@ export class ImageHome {
       const { seconds, nanoseconds } = image.mtime;
       image.file.setModificationTime(seconds, nanoseconds);
     }
-    image.clearFlag(ImageFlag.mtime | ImageFlag.size);
+    image.clearFlag(ImageFlag.mtime | ImageFlag.given | ImageFlag.size);
     this.context.settled(image);
     const waiters = this.cleanWaiters;
     this.cleanWaiters = [];

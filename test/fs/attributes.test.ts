@@ -3,6 +3,7 @@ import { chmodSync, chownSync, rmSync, statSync, utimesSync, writeFileSync } fro
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { E } from "../../src/base/errno.ts";
+import { ImageFlag } from "../../src/cache/image.ts";
 import { Opcode, SetattrValid as Valid } from "../../src/fuse/constants.ts";
 import { need } from "../support/need.ts";
 import { ordinaryUser } from "../support/ordinary-user.ts";
@@ -47,6 +48,14 @@ describe("attributes", () => {
     const attr = rig.getattr(file.node).attr(16);
     expect(attr).toMatchObject({ size: 1 << 20, mtime: 4_000_000_000, ctime: 4_000_000_000, blocks: 8 * DIRTY_BLOCKS });
     expect(rig.getattr(file.node).attr(16).blocks).toBe(statSync(at("f")).blocks + 8 * DIRTY_BLOCKS);
+  });
+
+  it("have the file's own time of change beside a time of modification that a user gave", () => {
+    const file = rig.create("f");
+    rig.dirty(file.slot, 10, 4_000_000_000);
+    rig.images.setFlags(file.slot, rig.images.flags(file.slot) | ImageFlag.given);
+    const changed = Math.floor(statSync(at("f")).ctimeMs / 1000);
+    expect(rig.getattr(file.node).attr(16)).toMatchObject({ mtime: 4_000_000_000, ctime: changed });
   });
 
   it("claim no more blocks than the whole file has, and no fewer than home has", () => {

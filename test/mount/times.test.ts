@@ -85,6 +85,36 @@ test.for(["the engine alive", "the engine killed before writeback"])(
   },
 );
 
+test("the time of change is that of the last change, whatever time of modification was set", async (context) => {
+  need(context, "root", "/dev/fuse");
+  const daemon = await mountHypegear();
+  const times = (): { mtime: number; ctime: number } => {
+    const { mtimeMs, ctimeMs } = statSync(join(daemon.mountpoint, "file"));
+    return { mtime: Math.floor(mtimeMs / 1000), ctime: ctimeMs };
+  };
+  const begin = Date.now();
+  await inMount(daemon, "printf data > file; touch -d @4000000000 file");
+  expect(daemon.stats().dirty.blocks).toBe(1);
+  expect(times().mtime).toBe(4_000_000_000);
+  const set = times().ctime;
+  expect(set).toBeGreaterThan(begin - 1000);
+  expect(set).toBeLessThan(Date.now() + 1000);
+
+  await sleep(100);
+  await inMount(daemon, "printf more >> file");
+  const written = times();
+  expect(written.ctime).toBeGreaterThan(set);
+  expect(written.ctime).toBeLessThan(Date.now() + 1000);
+  expect(written.mtime).toBe(Math.floor(written.ctime / 1000));
+
+  await inMount(daemon, "touch -d @4000000000 file");
+  await daemon.kill("engine");
+  expect(times().mtime).toBe(4_000_000_000);
+  expect(times().ctime).toBeLessThan(Date.now() + 1000);
+  expect(await daemon.umount()).toMatchObject({ code: 0 });
+  expect(Math.floor(statSync(join(daemon.backing, "file")).mtimeMs / 1000)).toBe(4_000_000_000);
+});
+
 test("the time of the last write is the time of the answer, not of the writeback", async (context) => {
   need(context, "root", "/dev/fuse");
   const daemon = await mountHypegear();
