@@ -10,6 +10,9 @@ import type { Namespace } from "./context.ts";
 
 const ACCESS_LISTS = "system.posix_acl_";
 const SELINUX_LABEL = "security.selinux";
+/** Seen by root alone. */
+const TRUSTED = "trusted.";
+/** Of a value, and of a list of names. */
 const VALUE_BYTES_MAX = 65536;
 
 type Use = (dirfd: number, name: Buffer) => number;
@@ -43,10 +46,14 @@ export function xattrHandlers(fs: Namespace): Record<number, Handler> {
         at(request.slot, key, (dirfd, name) => getXattr(dirfd, name, libc.cstring(key), room)),
       );
     },
-    [Opcode.LISTXATTR]: (request, body) =>
-      answer(value, request.u32(In.LISTXATTR.size), body, (room) =>
-        at(request.slot, "", (dirfd, name) => listXattr(dirfd, name, room)),
-      ),
+    [Opcode.LISTXATTR]: (request, body) => {
+      const isShown = (key: string): boolean => supported(key) && (request.uid === 0 || !key.startsWith(TRUSTED));
+      return answer(value, request.u32(In.LISTXATTR.size), body, (room) => {
+        const all = at(request.slot, "", (dirfd, name) => listXattr(dirfd, name, value));
+        const shown = all < 0 ? all : keep(value, all, isShown);
+        return room !== null && shown > room.length ? -E.ERANGE : shown;
+      });
+    },
     [Opcode.SETXATTR]: (request) => {
       const key = request.name(In.SETXATTR.name);
       const from = IN_HEADER_BYTES + In.SETXATTR.name + key.length + 1;
@@ -67,6 +74,12 @@ export function xattrHandlers(fs: Namespace): Record<number, Handler> {
       );
     },
   };
+}
+
+/** Takes the names that are not `wanted` out of `list`, NUL after each, of which `length` bytes are used; how many are then. */
+function keep(list: Buffer, length: number, wanted: (name: string) => boolean): number {
+  const names = list.toString("latin1", 0, length).split("\0").slice(0, -1);
+  return list.write(names.map((name) => (wanted(name) ? `${name}\0` : "")).join(""), "latin1");
 }
 
 /** Size 0 asks how long the value is; else it must fit in `wanted` bytes, or ERANGE. */

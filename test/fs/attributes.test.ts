@@ -1,10 +1,12 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, chownSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, closeSync, openSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { E } from "../../src/base/errno.ts";
 import { ImageFlag } from "../../src/cache/image.ts";
 import { Opcode, SetattrValid as Valid } from "../../src/fuse/constants.ts";
+import * as libc from "../../src/sys/libc.ts";
+import { setXattr } from "../../src/sys/xattr.ts";
 import { need } from "../support/need.ts";
 import { ordinaryUser } from "../support/ordinary-user.ts";
 import { DIRTY_BLOCKS, fields, type Reply, Rig } from "./rig.ts";
@@ -271,6 +273,29 @@ describe("extended attributes", () => {
     rig = new Rig({ accessLists: true });
     const other = rig.create("f");
     expect(xattr(Opcode.GETXATTR, fields(0, 0, "system.posix_acl_access"), other.node).error).toBe(-E.ENODATA);
+  });
+
+  it("are listed as they can be read: no access lists, and trusted ones to root alone", (context) => {
+    need(context, "root");
+    const file = rig.create("f");
+    const entry = (tag: number, access: number, id = 0xffffffff): Buffer => fields(tag | (access << 16), id);
+    const list = Buffer.concat([fields(2), entry(1, 6), entry(2, 4, 12), entry(4, 4), entry(0x10, 4), entry(0x20, 4)]);
+    const directory = openSync(rig.backing, "r");
+    const put = (key: string, value: Buffer): number =>
+      setXattr(directory, libc.cstring("f"), libc.cstring(key), value, 0);
+    expect([put("system.posix_acl_access", list), put("trusted.t", list), put("user.u", list)]).toEqual([0, 0, 0]);
+    closeSync(directory);
+    const listed = (size: number, uid: number): Reply =>
+      rig.send(Opcode.LISTXATTR, fields(size, 0), { node: file.node, uid });
+    const names = ["trusted.t", "user.u"];
+    expect(listed(200, 0).body.toString().split("\0").toSorted()).toEqual(["", ...names]);
+    expect(listed(200, 12).body.toString()).toBe("user.u\0");
+    expect(listed(0, 0).body.readUInt32LE(0)).toBe(17);
+    expect(listed(17, 0).error).toBe(0);
+    expect(listed(16, 0).error).toBe(-E.ERANGE);
+    expect(listed(0, 12).body.readUInt32LE(0)).toBe(7);
+    expect(listed(7, 12).body.toString()).toBe("user.u\0");
+    expect(listed(6, 12).error).toBe(-E.ERANGE);
   });
 
   it("of a size that the request does not hold are refused", () => {
