@@ -128,7 +128,10 @@ function truncateThenAnswer(fs: Namespace, request: Request, slot: InodeSlot): n
   return PENDING;
 }
 
-/** A file without a name: O_TMPFILE in the directory, so that owner and access are inherited right; then it lies in `held`. */
+/**
+ * A file without a name: O_TMPFILE in the directory, so that owner and access are inherited right; then it lies in `held`. In a
+ * filesystem that is mounted further down it cannot: O_TMPFILE is not supported there.
+ */
 function temporary(fs: Namespace, request: Request, body: ReplyBody): number {
   const { inodes, memory } = fs;
   const known = memory.recall(request) === 0 ? memory.subjectOf(request) : undefined;
@@ -143,6 +146,7 @@ function temporary(fs: Namespace, request: Request, body: ReplyBody): number {
     const fd = fs.identity.as(request.uid, request.gid, request.u32(In.CREATE.umask), open);
     if (fd < 0) return fd;
     slot = holdTemporary(fs, fd);
+    if (slot === -E.EXDEV) slot = -E.EOPNOTSUPP;
     libc.close(fd);
     if (slot >= 0) inodes.retain(asSlot(slot));
     if (slot >= 0) memory.subjectKnown(request, asSlot(slot));

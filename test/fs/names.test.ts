@@ -201,6 +201,22 @@ describe("creating", () => {
     expect(statSync(at("named")).nlink).toBe(1);
   });
 
+  it("refuses a temporary file on a filesystem mounted further down as not supported", (context) => {
+    need(context, "root");
+    mkdirSync(at("mounted"));
+    execFileSync("mount", ["-t", "tmpfs", "tmpfs", at("mounted")]);
+    try {
+      const { node } = rig.lookup("mounted");
+      const reply = rig.send(Opcode.TMPFILE, fields(0o2, 0o600, 0, 0, ""), { node });
+      expect(reply.error).toBe(-E.EOPNOTSUPP);
+      expect(readdirSync(at("mounted"))).toEqual([]);
+      expect(readdirSync(at(".hypegear/held"))).toEqual([]);
+    } finally {
+      rig.inodes.directories.close();
+      execFileSync("umount", ["-l", at("mounted")]);
+    }
+  });
+
   it("removes a temporary file that nobody linked at its last forget", () => {
     const reply = rig.send(Opcode.TMPFILE, fields(0o2, 0o600, 0, 0, ""));
     rig.forget(reply.node);
