@@ -48,6 +48,7 @@ test.for(CLEANUPS)("the dead mount taken away by $by, every answered write is th
     const again = await mountHypegear({ backing, mountpoint: daemon.mountpoint, args: ["--cache-size", "16M"] });
 
     expect(unaccountedBlocks(again.stats())).toBe(0);
+    expect(again.stats().engine.restarts).toBe(1);
     const shown = names.map((name) => readFileSync(join(again.mountpoint, name)));
     for (const [i, name] of names.entries()) {
       const findings = check(shown[i]!, readFileSync(logOf(name, round), "utf8"));
