@@ -95,6 +95,7 @@ export class Engine {
       crashed: (error, request) => this.crashed(error, request),
     });
     const memory = this.slab.memory();
+    const durability = this.carriesOn ? Settings.storedDurability(memory) : config.settings.durability;
     this.volume = new Volume({
       slab: this.slab,
       counters: this.counters,
@@ -104,7 +105,7 @@ export class Engine {
       home: this.home,
       dirtyLimit: config.settings.dirtyLimit,
       cache: config.cache,
-      durability: this.carriesOn ? Settings.storedDurability(memory) : config.settings.durability,
+      durability,
       journal: openJournal({ config, inodes: this.inodes, memory, timers: this.timers, log }),
       failed: (image, what, result) => this.homeFailed(image.slot, what, result),
       changed: (image, difference) => this.homeChanged(image.slot, difference),
@@ -112,7 +113,7 @@ export class Engine {
     this.inodes.attach(this.volume);
     const operations = new Memory(memory);
     this.takeOver(operations);
-    this.settings = new Settings(config.settings, memory, config.start > 0, this.volume, log);
+    this.settings = new Settings(config.settings, memory, config.start > 0, this.volume, durability, log);
     const fs = new Namespace(this.namespaceOptions(operations));
     const kill = (slot: InodeSlot): number => killPrivileges(fs, slot);
     this.session.attach(this.volume, kill, this.handlers(fs, kill));

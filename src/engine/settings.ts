@@ -36,6 +36,11 @@ const FIELDS: Record<string, (settings: LiveSettings, value: string) => void> = 
   },
 };
 
+interface Stored {
+  readonly current: LiveSettings;
+  readonly inForce: Durability;
+}
+
 export class Settings {
   current: LiveSettings;
   device: Device;
@@ -44,15 +49,33 @@ export class Settings {
   private readonly log: Log;
   /** A change of durability waits for what it promises. */
   private isChanging = false;
+  /** The durability that the next engine begins in, to change it to that of `current`: they differ while a change is under way. */
+  private inForce: Durability;
 
-  /** `inherited`: an earlier engine of this mount left its settings in `memory`, the slab's memory region. */
-  constructor(initial: LiveSettings, memory: ArrayBuffer, inherited: boolean, volume: Volume, log: Log) {
+  /**
+   * `inherited`: an earlier engine of this mount left its settings in `memory`, the slab's memory region. `inForce`: the durability that
+   * `volume` began in.
+   */
+  constructor(
+    initial: LiveSettings,
+    memory: ArrayBuffer,
+    inherited: boolean,
+    volume: Volume,
+    inForce: Durability,
+    log: Log,
+  ) {
     this.memory = Buffer.from(memory, AT, BYTES_MAX);
-    this.current = inherited ? (storedIn(this.memory) ?? initial) : initial;
+    this.current = inherited ? (storedIn(this.memory)?.current ?? initial) : initial;
     this.volume = volume;
+    this.inForce = inForce;
     this.log = log;
     this.device = this.apply();
     this.store();
+    if (volume.durability !== undefined)
+      volume.durability.onMode = (mode) => {
+        this.inForce = mode;
+        this.store();
+      };
     const { durability } = this.current;
     volume.setDurability(durability, (result) => {
       if (result < 0) log.error(`durability ${durability}: ${errnoName(result)}; a flush takes its image home`);
@@ -84,7 +107,7 @@ export class Settings {
     done(0);
   }
 
-  /** What is stored is what holds: until the change is through, the mode before. */
+  /** What is stored as current is what holds: until the change is through, the mode before. */
   private become(durability: Durability, done: (result: number) => void): void {
     const { volume, log } = this;
     if (this.isChanging)
@@ -93,6 +116,7 @@ export class Settings {
     volume.setDurability(durability, (result) => {
       this.isChanging = false;
       if (result === 0) {
+        this.inForce = durability;
         this.take({ ...this.current, durability });
         log.info(`set durability=${durability}`);
       } else {
@@ -130,22 +154,23 @@ export class Settings {
 
   /** Kept with its length first, written last: a kill in between leaves the old or none. */
   private store(): void {
-    const text = JSON.stringify(this.current);
+    const { current, inForce } = this;
+    const text = JSON.stringify({ current, inForce } satisfies Stored);
     this.memory.writeUInt32LE(0, 0);
     this.memory.write(text, 4, "latin1");
     this.memory.writeUInt32LE(text.length, 0);
   }
 
-  /** The durability that an earlier engine left in `memory`. */
+  /** The durability in which an earlier engine was, as it left it in `memory`. */
   static storedDurability(memory: ArrayBuffer): Durability {
-    return storedIn(Buffer.from(memory, AT, BYTES_MAX))?.durability ?? "sync";
+    return storedIn(Buffer.from(memory, AT, BYTES_MAX))?.inForce ?? "sync";
   }
 }
 
-function storedIn(memory: Buffer): LiveSettings | undefined {
+function storedIn(memory: Buffer): Stored | undefined {
   const length = memory.readUInt32LE(0);
   if (length === 0 || length > BYTES_MAX - 4) return undefined;
-  return JSON.parse(memory.toString("latin1", 4, 4 + length)) as LiveSettings;
+  return JSON.parse(memory.toString("latin1", 4, 4 + length)) as Stored;
 }
 
 function oneOf<T extends string>(value: string, choices: readonly T[]): T {

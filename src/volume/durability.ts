@@ -30,6 +30,11 @@ export class Durability extends Committing {
   /** The mode is being changed to or from `ordered`, and what has yet to change an image's shape waits. */
   private isTurning = false;
   private readonly held: (() => void)[] = [];
+  /**
+   * Told which mode the next engine is to begin in, should this one be killed: another than `ordered` before home may be newer than the
+   * journal, and `ordered` when it no longer is.
+   */
+  onMode: (mode: DurabilityMode) => void = () => undefined;
 
   constructor(context: DurabilityContext, mode: DurabilityMode) {
     super(context, mode);
@@ -269,6 +274,7 @@ export class Durability extends Committing {
 
   /** A mode that is not `ordered` begins; in `sync` all that was written before is to be safe. */
   private settle(mode: DurabilityMode, done: (result: number) => void): void {
+    this.onMode(mode);
     this.settleMode(mode);
     if (mode !== "sync") {
       done(0);
@@ -337,7 +343,11 @@ export class Durability extends Committing {
     };
     this.forEach(settle, (result) => {
       if (result < 0) done(result);
-      else this.commitAll((outcome) => this.begun(outcome, done));
+      else
+        this.commitAll((outcome) => {
+          if (outcome === 0) this.onMode("ordered");
+          this.begun(outcome, done);
+        });
     });
   }
 

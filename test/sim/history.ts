@@ -67,7 +67,7 @@ export class History implements GuestContext {
         dirtyLimit,
         latencyUs,
         faults: this.isHealthy ? ceased(faults) : faults,
-        mode: this.promises.mode,
+        mode: this.promises.inForce,
         lossWindowUs: this.plan.lossWindowUs,
         device: this.plan.device,
       },

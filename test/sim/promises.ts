@@ -8,6 +8,7 @@ import type { Batch } from "../../src/journal/batch.ts";
 import { scan } from "../../src/journal/scan.ts";
 import { readSuperblocks } from "../../src/journal/superblock.ts";
 import type { DurabilityMode } from "../../src/volume/durability-context.ts";
+import type { Journaling } from "../../src/volume/journaling.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import { Corruption } from "./damage.ts";
 import type { SimHome } from "./home.ts";
@@ -42,10 +43,14 @@ class CutShort extends Error {}
 
 export class Promises {
   readonly journal: SimJournal | undefined;
-  /** In force, or what a new engine begins with. */
-  mode: DurabilityMode;
+  /** What the guests were told last. */
+  private mode: DurabilityMode;
+  /** A new engine begins in it, and then changes to `mode`. */
+  inForce: DurabilityMode;
   /** Since when `ordered` holds: the first snapshot that counts; undefined: it does not. */
   private base: Snapshot | undefined;
+  /** False once `ordered` was about to be left, also if it is not left in the end: seeds from before that was held against `base` are as they were. */
+  private looksAhead = true;
   private readonly corruption: Corruption | undefined;
   private readonly snapshots = new Map<number, Snapshot>();
   private readonly world: World;
@@ -69,18 +74,26 @@ export class Promises {
     this.plan = plan;
     this.images = images;
     this.mode = plan.mode;
+    this.inForce = plan.mode;
     this.journal = plan.ringBlocks === 0 ? undefined : new SimJournal(world, home, plan.ringBlocks, plan.commitBlocks);
     if (this.mode === "ordered") this.base = this.snapshot();
     if (plan.powerCut && plan.damage !== undefined && this.journal !== undefined)
       this.corruption = new Corruption(world, plan.damage, this.journal);
   }
 
-  /** A new engine: looks at each transaction that it begins. */
+  /** A new engine: looks at each transaction that it begins. As `engine/settings.ts`, it ends or takes back a change of mode. */
   attach(volume: Volume): void {
     this.volume = volume;
     this.changing = false;
-    const journal = volume.journaling?.journal;
-    if (journal === undefined) return;
+    if (volume.journaling !== undefined) this.watch(volume.journaling);
+    if (this.inForce !== this.mode) this.goBack(volume);
+  }
+
+  private watch({ durability, journal }: Journaling): void {
+    durability.onMode = (mode) => {
+      this.inForce = mode;
+      if (mode !== "ordered") this.base = undefined;
+    };
     const commit = journal.commit.bind(journal);
     journal.commit = (batch, done) => {
       this.snapshots.set(journal["next"], this.snapshot());
@@ -109,7 +122,7 @@ export class Promises {
   /** A change was answered. */
   answered(): void {
     this.answeredAtUs.push(this.world.nowUs());
-    if (this.base !== undefined && this.world.random.chance(ORDERED_LOOKS)) this.lookAhead();
+    if (this.base !== undefined && this.looksAhead && this.world.random.chance(ORDERED_LOOKS)) this.lookAhead();
   }
 
   promised(): FlushPromise {
@@ -132,14 +145,17 @@ export class Promises {
     this.changes++;
     const begunUs = this.world.nowUs();
     const views = this.images().map((image) => ({ image, view: image.oracle.lookAtAll() }));
-    if (this.mode === "ordered") this.base = undefined;
+    if (this.mode === "ordered") this.looksAhead = false;
     volume.setDurability(mode, (result) => {
       this.changing = false;
       this.changes++;
       this.world.note(() => `    became ${mode}: ${result}`);
       if (result === 0) {
         this.mode = mode;
-        if (mode === "ordered") this.base = this.firstInstant(begunUs);
+        if (mode === "ordered") {
+          this.base = this.firstInstant(begunUs);
+          this.looksAhead = true;
+        }
         // All that was answered when the stronger mode was asked for is safe from now on.
         if (mode === "sync") for (const { image, view } of views) this.keep(image, view, image.vow.issuedAt);
       } else {
@@ -147,6 +163,20 @@ export class Promises {
       }
       if (result !== 0 || mode !== "sync") for (const { image, view } of views) image.oracle.forget(view);
       done();
+    });
+  }
+
+  /** The engine before was killed on its way to another mode. */
+  private goBack(volume: Volume): void {
+    const { mode } = this;
+    const begunUs = this.world.nowUs();
+    this.changing = true;
+    volume.setDurability(mode, (result) => {
+      this.changing = false;
+      this.world.note(() => `    went back to ${mode}: ${result}`);
+      must(result === 0 || result === -E.EOPNOTSUPP || this.isFaulty, () => `the mode cannot become ${mode} again`);
+      if (result < 0) this.mode = this.inForce;
+      else if (mode === "ordered") this.base = this.firstInstant(begunUs);
     });
   }
 

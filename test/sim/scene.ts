@@ -35,9 +35,12 @@ export class Scene {
   private readonly world: World;
   private readonly slab = new SimSlab();
   private readonly options: SceneOptions;
+  /** The next engine begins in it. */
+  private mode: DurabilityMode;
 
   constructor(options: SceneOptions) {
     this.options = options;
+    this.mode = options.mode;
     this.world = new World(new Random(options.seed ?? 1), false);
     this.slab.wipe(64);
     for (const { slot, blocks } of options.files ?? [{ slot: 0 as InodeSlot, blocks: 64 }]) this.addFile(slot, blocks);
@@ -53,9 +56,13 @@ export class Scene {
   }
 
   private start(): SimEngine {
-    const { mode, lossWindowUs = 1e9, latencyUs = 1000, dirtyLimit = 0.95 } = this.options;
+    const { mode } = this;
+    const { lossWindowUs = 1e9, latencyUs = 1000, dirtyLimit = 0.95 } = this.options;
     const tuning = { dirtyLimit, latencyUs, faults: HEALTHY, lossWindowUs, device: "hdd", mode } as const;
     this.engine = new SimEngine(this.world, this.home, this.slab, tuning, this.journal);
+    this.journaling.durability.onMode = (begun) => {
+      this.mode = begun;
+    };
     this.until("the journal is ready", () => this.journaling.journal.isReady);
     return this.engine;
   }
