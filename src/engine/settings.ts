@@ -1,5 +1,5 @@
 /** Live settings: from the keeper at the first start, from the slab after a restart, changed by `hypegear set`. */
-import { errnoName } from "../base/errno.ts";
+import { E, errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
 import { LOSS_WINDOW_S_MAX, LOSS_WINDOW_S_MIN } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
@@ -77,8 +77,10 @@ export class Settings {
         this.store();
       };
     const { durability } = this.current;
-    volume.setDurability(durability, (result) => {
-      if (result < 0) log.error(`durability ${durability}: ${errnoName(result)}; a flush takes its image home`);
+    const fallback = (): Durability => this.inForce;
+    this.change(durability, fallback, (result) => {
+      if (result === -E.EOPNOTSUPP)
+        log.error(`durability ${durability}: ${errnoName(result)}; a flush takes its image home`);
     });
   }
 
@@ -98,7 +100,7 @@ export class Settings {
     }
     const next = { ...this.current };
     field(next, assignment.slice(equals + 1));
-    if (next.durability !== this.current.durability) {
+    if (next.durability !== this.current.durability || (key === "durability" && this.isChanging)) {
       this.become(next.durability, done);
       return;
     }
@@ -109,21 +111,41 @@ export class Settings {
 
   /** What is stored as current is what holds: until the change is through, the mode before. */
   private become(durability: Durability, done: (result: number) => void): void {
-    const { volume, log } = this;
     if (this.isChanging)
       throw new Failure(`set durability=${durability}: another change is under way; wait for it, and try again`);
-    this.isChanging = true;
-    volume.setDurability(durability, (result) => {
-      this.isChanging = false;
-      if (result === 0) {
-        this.inForce = durability;
-        this.take({ ...this.current, durability });
-        log.info(`set durability=${durability}`);
-      } else {
-        volume.setDurability(this.current.durability, () => undefined);
-      }
+    const before = this.current.durability;
+    const fallback = (): Durability => before;
+    this.change(durability, fallback, (result) => {
+      if (result === 0) this.log.info(`set durability=${durability}`);
       done(result);
     });
+  }
+
+  /** If it fails, it becomes what `fallback` says then; and if that fails too, what is in force is what is told. */
+  private change(durability: Durability, fallback: () => Durability, done: (result: number) => void): void {
+    this.isChanging = true;
+    const end = (result: number): void => {
+      this.isChanging = false;
+      done(result);
+    };
+    this.volume.setDurability(durability, (result) => {
+      if (result === 0) this.holds(durability);
+      if (result === 0 || result === -E.EOPNOTSUPP) end(result);
+      else this.fallBack(fallback(), `durability ${durability}: ${errnoName(result)}`, () => end(result));
+    });
+  }
+
+  private fallBack(durability: Durability, why: string, done: () => void): void {
+    this.volume.setDurability(durability, (result) => {
+      this.holds(result === 0 ? durability : this.inForce);
+      this.log.error(`${why}; it is ${this.current.durability}`);
+      done();
+    });
+  }
+
+  private holds(durability: Durability): void {
+    this.inForce = durability;
+    this.take({ ...this.current, durability });
   }
 
   private take(next: LiveSettings): void {

@@ -30,6 +30,9 @@ export class Durability extends Committing {
   /** The mode is being changed to or from `ordered`, and what has yet to change an image's shape waits. */
   private isTurning = false;
   private readonly held: (() => void)[] = [];
+  /** A change of mode is under way, and what begins those that wait for its end. */
+  private isChanging = false;
+  private readonly changes: (() => void)[] = [];
   /**
    * Told which mode the next engine is to begin in, should this one be killed: another than `ordered` before home may be newer than the
    * journal, and `ordered` when it no longer is.
@@ -242,8 +245,28 @@ export class Durability extends Committing {
     if (succeeded && !image.shapeUnflushed) live.homeIsDurable();
   }
 
-  /** Changes the mode; `done` gets 0 when what the new one promises holds, or a negated error number. */
+  /** Changes the mode, after those changes that were asked for before; `done` gets 0 when what the new one promises holds, or a negated error number. */
   become(mode: DurabilityMode, done: (result: number) => void): void {
+    this.inTurn((ended) => this.change(mode, ended), done);
+  }
+
+  /** One change at a time, or: 1. `ordered` is on its way  2. `sync` is asked for, and is said to hold: it does  3. `ordered` begins. */
+  private inTurn(change: (ended: (result: number) => void) => void, done: (result: number) => void): void {
+    const begin = (): void =>
+      change((result) => {
+        done(result);
+        const next = this.changes.shift();
+        if (next === undefined) this.isChanging = false;
+        else next();
+      });
+    if (this.isChanging) this.changes.push(begin);
+    else {
+      this.isChanging = true;
+      begin();
+    }
+  }
+
+  private change(mode: DurabilityMode, done: (result: number) => void): void {
     if (mode === this.mode && !this.isBetween) {
       done(0);
       return;
@@ -300,9 +323,12 @@ export class Durability extends Committing {
 
   private leaveAtLast(mode: DurabilityMode): void {
     const { context } = this;
-    this.leaveOrdered(mode, (result) => {
-      if (result < 0 && this.isBetween)
-        context.timers.at(context.nowUs() + LEAVE_RETRY_US, () => this.leaveAtLast(mode));
+    const leave = (ended: (result: number) => void): void => {
+      if (this.mode === "ordered" && this.isBetween) this.leaveOrdered(mode, ended);
+      else ended(0); // another change has come between
+    };
+    this.inTurn(leave, (result) => {
+      if (result < 0) context.timers.at(context.nowUs() + LEAVE_RETRY_US, () => this.leaveAtLast(mode));
     });
   }
 

@@ -1,6 +1,10 @@
 /** Changes of what flushes promise, and mounts without the cache: cases that reading found, each told step by step. */
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { E } from "../../src/base/errno.ts";
+import type { Log } from "../../src/base/log.ts";
 import { asSlot, BLOCK_BYTES } from "../../src/base/units.ts";
+import type { LiveSettings } from "../../src/engine/config.ts";
+import { Settings } from "../../src/engine/settings.ts";
 import { Scene } from "./scene.ts";
 
 const [A, B] = [asSlot(0), asSlot(1)];
@@ -39,4 +43,73 @@ test("an engine that is killed on its way from ordered to sync leaves one that c
   scene.pass(1e6); // a whole window later
   const files = scene.recovered();
   expect([files.get(B)!.bytes.byte(4 * BLOCK_BYTES), files.get(A)!.bytes.byte(0)]).toEqual([9, newest % 200]);
+});
+
+test("a change to sync while one to ordered is under way is the one that holds", () => {
+  const scene = new Scene({ mode: "sync", latencyUs: 10_000 });
+  for (let block = 0; block < 40; block += 2) scene.write(A, block, 1, 7);
+  const told: string[] = [];
+  scene.volume.setDurability("ordered", (result) => told.push(`ordered ${result}`));
+  scene.pass(1000);
+  expect(told).toEqual([]);
+  scene.volume.setDurability("sync", (result) => told.push(`sync ${result}`));
+  scene.pass(10e6);
+  expect(told).toEqual(["ordered 0", "sync 0"]);
+  expect(scene.journaling.durability.mode).toBe("sync");
+  scene.write(A, 1, 1, 9);
+  expect(scene.flush(A)).toBe(0);
+  expect(scene.recovered().get(A)!.bytes.byte(BLOCK_BYTES)).toBe(9);
+});
+
+describe("the settings", () => {
+  const LIVE: LiveSettings = {
+    durability: "sync",
+    lossWindow: 1e3,
+    device: "hdd",
+    dirtyLimit: 0.9,
+    rateLimit: 0,
+    maxAge: 0,
+    logLevel: "info",
+  };
+  const silent = { info: () => undefined, warn: () => undefined, error: () => undefined } as unknown as Log;
+
+  /** Of a mount that asks for sync, over what one of ordered left. */
+  function takenOver(scene: Scene): Settings {
+    return new Settings(LIVE, new ArrayBuffer(4096), false, scene.volume, "ordered", silent);
+  }
+
+  test("say ordered if what was mounted as sync could not leave it", () => {
+    const scene = new Scene({ mode: "ordered" });
+    scene.write(A, 0, 1, 7);
+    const mend = scene.failFlushes(A);
+    const settings = takenOver(scene);
+    scene.pass(1e6);
+    expect([settings.current.durability, scene.volume.flushesAtOnce]).toEqual(["ordered", true]);
+    mend();
+    expect(scene.result<number>((done) => settings.set("durability=sync", done))).toBe(0);
+    expect([settings.current.durability, scene.volume.flushesAtOnce]).toEqual(["sync", false]);
+  });
+
+  test("take no second change while the first of a mount is under way, nor while one that failed is being taken back", () => {
+    const scene = new Scene({ mode: "ordered", latencyUs: 10_000 });
+    scene.write(A, 0, 1, 7);
+    const settings = takenOver(scene);
+    expect(() => settings.set("durability=volatile", () => undefined)).toThrow("another change is under way");
+    expect(() => settings.set("durability=sync", () => undefined)).toThrow("another change is under way");
+    scene.pass(5e6);
+    expect(scene.result<number>((done) => settings.set("durability=volatile", done))).toBe(0);
+    const { durability } = scene.journaling;
+    const become = durability.become.bind(durability);
+    durability.become = (mode, done) => {
+      if (mode === "sync") scene.after(1000, () => done(-E.EIO));
+      else scene.after(1e6, () => become(mode, done));
+    };
+    const told: number[] = [];
+    settings.set("durability=sync", (result) => told.push(result));
+    scene.pass(500_000);
+    expect(() => settings.set("durability=ordered", () => undefined)).toThrow("another change is under way");
+    scene.pass(5e6);
+    expect(told).toEqual([-E.EIO]);
+    expect(settings.current.durability).toBe("volatile");
+  });
 });
