@@ -100,6 +100,7 @@ export class Through {
     if (result > 0) {
       write.reached += result;
       image.unflushed = true;
+      image.changeShape(); // no frame has it: whoever flushes, closes the file, or comes after this engine must flush the device for it
       image.setHomeAndSize(Math.max(image.size, write.offset + write.reached));
       if (write.reached < write.length) {
         this.submit(write, image, write.iov.advance(first, write.frames.length - first, result));

@@ -49,6 +49,8 @@ export interface Tuning {
   mode: DurabilityMode;
   lossWindowUs: number;
   device: "hdd" | "ssd";
+  /** False: writes go through to the backing files. */
+  cache?: boolean;
 }
 
 export class SimEngine {
@@ -76,7 +78,7 @@ export class SimEngine {
       io: this.io,
       home,
       dirtyLimit: tuning.dirtyLimit,
-      cache: true,
+      cache: tuning.cache ?? true,
       durability: tuning.mode,
       journal: journal?.isVoid === false ? journal.open() : undefined,
       changed: (image, difference) =>

@@ -113,3 +113,47 @@ describe("the settings", () => {
     expect(settings.current.durability).toBe("volatile");
   });
 });
+
+describe("without the cache", () => {
+  test("each flush is a device's, over a journal that is carried on from a slab of before", () => {
+    const scene = new Scene({ mode: "sync" });
+    for (let block = 0; block < 40; block += 2) scene.write(A, block, 1, 7);
+    expect(scene.flush(A)).toBe(0); // in the journal
+    scene.restart({ cache: false });
+    expect(scene.result((done) => scene.journaling.checkpoint.all(done))).toBe(0); // as `engine/engine.ts`
+    scene.until("all is home", () => scene.volume.cache.blocks === 0 && scene.journaling.ledger.isEmpty);
+    for (let i = 0; i < 3; i++) {
+      expect(scene.write(A, i, 1, 8 + i)).toBe(BLOCK_BYTES);
+      expect(scene.flush(A)).toBe(0);
+    }
+    const { bytes } = scene.recovered().get(A)!;
+    expect([0, 1, 2].map((i) => bytes.byte(i * BLOCK_BYTES))).toEqual([8, 9, 10]);
+  });
+
+  test("what was written in volatile is safe when sync holds", () => {
+    const scene = new Scene({ mode: "volatile", cache: false });
+    expect(scene.result((done) => scene.volume.flushHome(A, done))).toBe(0);
+    expect(scene.write(A, 0, 1, 8)).toBe(BLOCK_BYTES);
+    expect(scene.result((done) => scene.volume.setDurability("sync", done))).toBe(0);
+    expect(scene.recovered().get(A)!.bytes.byte(0)).toBe(8);
+  });
+
+  test.for(["with", "without"] as const)("a drain %s a journal does not pass over a file that was forgotten", (has) => {
+    const scene = new Scene({ mode: "sync" });
+    scene.journal.isVoid = has === "without";
+    scene.restart({ cache: false });
+    expect(scene.volume.journaling === undefined).toBe(scene.journal.isVoid);
+    expect(scene.write(A, 0, 1, 8)).toBe(BLOCK_BYTES);
+    expect(scene.result((done) => scene.volume.release(A, done))).toBe(true);
+    expect(scene.result((done) => scene.volume.drain.once(done))).toBe(0);
+    expect(scene.home.files.get(A)!.durable.byte(0)).toBe(8);
+  });
+
+  test("nor over one that an engine wrote that was killed", () => {
+    const scene = new Scene({ mode: "sync", cache: false });
+    expect(scene.write(A, 0, 1, 8)).toBe(BLOCK_BYTES);
+    scene.restart();
+    expect(scene.result((done) => scene.volume.drain.once(done))).toBe(0);
+    expect(scene.home.files.get(A)!.durable.byte(0)).toBe(8);
+  });
+});

@@ -26,6 +26,8 @@ export interface SceneOptions {
   /** Share of the cache that may be dirty. */
   dirtyLimit?: number;
   seed?: number;
+  /** False: there is none, writes go through to the backing files. */
+  cache?: boolean;
 }
 
 export class Scene {
@@ -39,7 +41,7 @@ export class Scene {
   private mode: DurabilityMode;
 
   constructor(options: SceneOptions) {
-    this.options = options;
+    this.options = { ...options };
     this.mode = options.mode;
     this.world = new World(new Random(options.seed ?? 1), false);
     this.slab.wipe(64);
@@ -57,18 +59,21 @@ export class Scene {
 
   private start(): SimEngine {
     const { mode } = this;
-    const { lossWindowUs = 1e9, latencyUs = 1000, dirtyLimit = 0.95 } = this.options;
-    const tuning = { dirtyLimit, latencyUs, faults: HEALTHY, lossWindowUs, device: "hdd", mode } as const;
+    const { lossWindowUs = 1e9, latencyUs = 1000, dirtyLimit = 0.95, cache = true } = this.options;
+    const tuning = { dirtyLimit, latencyUs, faults: HEALTHY, lossWindowUs, device: "hdd", mode, cache } as const;
     this.engine = new SimEngine(this.world, this.home, this.slab, tuning, this.journal);
-    this.journaling.durability.onMode = (begun) => {
+    const { journaling } = this.volume;
+    if (journaling === undefined) return this.engine;
+    journaling.durability.onMode = (begun) => {
       this.mode = begun;
     };
-    this.until("the journal is ready", () => this.journaling.journal.isReady);
+    this.until("the journal is ready", () => journaling.journal.isReady);
     return this.engine;
   }
 
-  /** The engine is killed, and so is the client; the next one begins. */
-  restart(): void {
+  /** The engine is killed, and so is the client; the next one begins, with `options`. */
+  restart(options: Partial<SceneOptions> = {}): void {
+    Object.assign(this.options, options);
     this.engine.io.kill();
     this.home.closeAll();
     this.start();
