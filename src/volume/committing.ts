@@ -172,7 +172,7 @@ export class Committing {
     return this.context.cache.commits.holdsBack && (this.isTooMuch || !this.hasRoomForAll);
   }
 
-  private get hasRoomForAll(): boolean {
+  protected get hasRoomForAll(): boolean {
     const { journal } = this.context;
     return journal.hasRoom(journal.blocks * UNCOMMITTED_SHARE + LANDING_FRAMES);
   }

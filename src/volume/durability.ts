@@ -333,27 +333,30 @@ export class Durability extends Committing {
   }
 
   /**
-   * The first transaction must fit into the journal: what is too much for it goes home first. Changes of shape that the journal was
-   * not told of are over and durable by then, and records that speak of what was before are void.
+   * The first transaction must fit into the journal: what is too much for it goes home first, and what the journal has, if it leaves too
+   * little room for what may be uncommitted in `ordered`. Changes of shape that the journal was not told of are over and durable
+   * by then, and records that speak of what was before are void.
    */
   private approachOrdered(done: (result: number) => void): void {
+    const again = (result: number): void => {
+      if (result < 0) done(result);
+      else this.approachOrdered(done);
+    };
     const images = [...this.context.images()];
     if (!this.isTooMuch && images.every((image) => !image.gated && this.canBeTold(image))) {
+      if (!this.hasRoomForAll) {
+        this.context.checkpoint.all(again);
+        return;
+      }
       this.settleMode("ordered");
       this.beginOrdered(done);
       return;
     }
     const isEvery = this.isTooMuch;
-    this.forEach(
-      (image, ended) => {
-        if (isEvery || image.gated || !this.canBeTold(image)) this.flushHome(image, false, ended);
-        else ended(0);
-      },
-      (result) => {
-        if (result < 0) done(result);
-        else this.approachOrdered(done);
-      },
-    );
+    this.forEach((image, ended) => {
+      if (isEvery || image.gated || !this.canBeTold(image)) this.flushHome(image, false, ended);
+      else ended(0);
+    }, again);
   }
 
   /**

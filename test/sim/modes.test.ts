@@ -157,3 +157,33 @@ describe("without the cache", () => {
     expect(scene.home.files.get(A)!.durable.byte(0)).toBe(8);
   });
 });
+
+test("sync, of which the journal is nearly full, becomes ordered, and guests write on", () => {
+  const files = BOTH.map(({ slot }) => ({ slot, blocks: 900 }));
+  const scene = new Scene({ mode: "sync", files, ringBlocks: 2000, latencyUs: 100 });
+  const { io } = scene;
+  const { journal } = scene.journaling;
+  const writev = io.writev.bind(io);
+  io.writev = (fd, ...call) => scene.after(scene.home.file(fd).slot === A ? 60e6 : 0, () => writev(fd, ...call));
+  for (let block = 0; block < 80; block += 2) scene.write(A, block, 1, 7);
+  expect(scene.flush(A)).toBe(0);
+  // Another image is flushed again and again while the checkpoint waits for A's device, some of whose writes are under way.
+  const flushUntilFull = (blocks: number, room: number): void => {
+    for (let i = 0; journal.hasRoom(room); i++) {
+      for (let block = 0; block < blocks; block++) scene.write(B, 2 * block, 1, 1 + (i % 200));
+      expect(scene.flush(B)).toBe(0);
+    }
+  };
+  flushUntilFull(10, 40);
+  flushUntilFull(2, 2);
+  for (let block = 60; block < 80; block += 2) scene.write(A, block, 1, 8); // some of the others are written again
+  const told: number[] = [];
+  scene.volume.setDurability("ordered", (result) => told.push(result));
+  scene.pass(1e6);
+  io.writev = writev; // the device is fast from now on
+  scene.pass(300e6);
+  const answered: number[] = [];
+  scene.beginWrite(B, 0, 1, 9, (result) => answered.push(result));
+  scene.pass(300e6);
+  expect({ told, answered }).toEqual({ told: [0], answered: [BLOCK_BYTES] });
+});
