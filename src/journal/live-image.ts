@@ -84,6 +84,11 @@ export class LiveImage {
     return this.voidFrom < this.claimed;
   }
 
+  /** The same, on stable media or not. */
+  get isShorter(): boolean {
+    return Math.min(this.voidFrom, this.cutTo) < this.claimed;
+  }
+
   /** True if a flush of what is at home must void records first. */
   get needsRevoking(): boolean {
     return this.stale.size > 0 || this.isCut;

@@ -335,15 +335,17 @@ export class Durability extends Committing {
   /**
    * The first transaction must fit into the journal: what is too much for it goes home first, and what the journal has, if it leaves too
    * little room for what may be uncommitted in `ordered`. Changes of shape that the journal was not told of are over and durable
-   * by then, and records that speak of what was before are void.
+   * by then, and records that speak of what was before are void. No change of shape begins meanwhile: so after the first round
+   * only one that had begun before counts, and not that an image was opened, of which nothing is known but that it was closed in order.
    */
-  private approachOrdered(done: (result: number) => void): void {
+  private approachOrdered(done: (result: number) => void, isFirst = true): void {
     const again = (result: number): void => {
       if (result < 0) done(result);
-      else this.approachOrdered(done);
+      else this.approachOrdered(done, false);
     };
-    const images = [...this.context.images()];
-    if (!this.isTooMuch && images.every((image) => !image.gated && this.canBeTold(image))) {
+    const isUnsettled = (image: Image): boolean =>
+      image.gated || (!this.canBeTold(image) && (isFirst || this.isChanged(image)));
+    if (!this.isTooMuch && ![...this.context.images()].some(isUnsettled)) {
       if (!this.hasRoomForAll) {
         this.context.checkpoint.all(again);
         return;
@@ -354,9 +356,14 @@ export class Durability extends Committing {
     }
     const isEvery = this.isTooMuch;
     this.forEach((image, ended) => {
-      if (isEvery || image.gated || !this.canBeTold(image)) this.flushHome(image, false, ended);
+      if (isEvery || isUnsettled(image)) this.flushHome(image, false, ended);
       else ended(0);
     }, again);
+  }
+
+  /** Its shape is known to have changed since it was flushed, or what the journal has of another one is not void. */
+  private isChanged(image: Image): boolean {
+    return image.hasFlag(ImageFlag.shape) || this.context.transactions.live(image.slot).isShorter;
   }
 
   /**

@@ -187,3 +187,21 @@ test("sync, of which the journal is nearly full, becomes ordered, and guests wri
   scene.pass(300e6);
   expect({ told, answered }).toEqual({ told: [0], answered: [BLOCK_BYTES] });
 });
+
+test("sync becomes ordered while files are opened all the time, and a truncate goes on", () => {
+  const files = Array.from({ length: 1500 }, (_, i) => ({ slot: asSlot(i), blocks: 1 }));
+  const scene = new Scene({ mode: "sync", files, latencyUs: 5000 });
+  scene.write(A, 0, 1, 7);
+  expect(scene.flush(A)).toBe(0);
+  scene.volume.open(B);
+  const told: number[] = [];
+  scene.volume.setDurability("ordered", (result) => told.push(result));
+  const cut: number[] = [];
+  scene.volume.truncate(A, 100, (result) => cut.push(result));
+  // 500 files a second, for three seconds.
+  for (const { slot } of files.slice(2)) {
+    scene.volume.open(slot);
+    scene.pass(2000);
+  }
+  expect({ told, cut }).toEqual({ told: [0], cut: [0] });
+});
