@@ -66,15 +66,12 @@ export class Checkpoint {
   pump(): void {
     const { journal, ledger } = this.context;
     if (journal.broken !== 0) {
+      this.goOn(); // what it waited for may be what has failed
       for (const done of [...this.allWaiters.splice(0), ...this.committedWaiters.splice(0)]) done(journal.broken);
       return;
     }
     if (this.allWaiters.length > 0 && !this.isCommitting) this.commitFirst();
-    if (this.delayed !== undefined && !journal.isTrimming) {
-      const go = this.delayed;
-      this.delayed = undefined;
-      go();
-    }
+    this.goOn();
     if (this.isActive || journal.isTrimming) return;
     if (this.committedWaiters.length > 0) {
       this.isActive = true;
@@ -87,6 +84,13 @@ export class Checkpoint {
     if (!(this.isWanted || this.isOverfull) || ledger.isEmpty || this.context.nowUs() < this.pausedUntilUs) return;
     this.isActive = true;
     this.begin(this.target(), []);
+  }
+
+  private goOn(): void {
+    if (this.context.journal.isTrimming) return;
+    const { delayed } = this;
+    this.delayed = undefined;
+    delayed?.();
   }
 
   private get isOverfull(): boolean {

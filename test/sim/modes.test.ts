@@ -5,9 +5,11 @@ import type { Log } from "../../src/base/log.ts";
 import { asSlot, BLOCK_BYTES } from "../../src/base/units.ts";
 import type { LiveSettings } from "../../src/engine/config.ts";
 import { Settings } from "../../src/engine/settings.ts";
+import { FALLOC } from "../../src/sys/constants.ts";
 import { Scene } from "./scene.ts";
 
 const [A, B] = [asSlot(0), asSlot(1)];
+const PUNCH = FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE;
 const BOTH = [A, B].map((slot) => ({ slot, blocks: 64 }));
 
 test("an engine that is killed on its way from ordered to sync leaves one that comes to one instant when it is in ordered again", () => {
@@ -204,4 +206,43 @@ test("sync becomes ordered while files are opened all the time, and a truncate g
     scene.pass(2000);
   }
   expect({ told, cut }).toEqual({ told: [0], cut: [0] });
+});
+
+describe("a lease that is waited for, and fails", () => {
+  /** Of a journal that holds something, and whose file takes no write any more. */
+  function leaseFails(mode: "sync" | "ordered"): Scene {
+    const scene = new Scene({ mode, lossWindowUs: 50_000, ringBlocks: 4096 });
+    for (let block = 0; block < 4; block += 2) scene.write(A, block, 1, 7);
+    if (mode === "sync") expect(scene.flush(A)).toBe(0);
+    scene.pass(3e6); // half of the lease is over
+    const { io } = scene;
+    const writev = io.writev.bind(io);
+    io.writev = (fd, ...call) => {
+      const done = call[3];
+      if (scene.home.file(fd) === scene.journal.file) scene.after(1e6, () => done(-E.EIO));
+      else writev(fd, ...call);
+    };
+    return scene;
+  }
+
+  test("ends the checkpoint of an unmount", () => {
+    const scene = leaseFails("sync");
+    const told: number[] = [];
+    scene.journaling.checkpoint.all((result) => told.push(result));
+    scene.pass(300e6);
+    expect(scene.journaling.durability.isBroken).toBe(true);
+    expect(told.length).toBe(1);
+  });
+
+  test("ends a change of mode, and changes of shape go on", () => {
+    const scene = leaseFails("ordered");
+    const told: number[] = [];
+    scene.volume.setDurability("sync", (result) => told.push(result));
+    scene.pass(300e6);
+    expect(scene.journaling.durability.isBroken).toBe(true);
+    const punched: number[] = [];
+    scene.volume.allocate(A, PUNCH, 0, BLOCK_BYTES, (result) => punched.push(result));
+    scene.pass(1e6);
+    expect({ told: told.length, punched }).toEqual({ told: 1, punched: [0] });
+  });
 });
