@@ -77,7 +77,8 @@ export class CommitBuilder {
       if (!images.has(slot)) images.set(slot, context.imageOf(slot));
     }
     const all = new Set([...operations.map(({ image }) => image), ...images.values()]);
-    const facts = new Map([...all].map((image) => [image, context.facts(image)]));
+    const acting = new Set(operations.filter(({ kind }) => isAction(kind)).map(({ image }) => image));
+    const facts = new Map([...all].map((image) => [image, context.facts(image, acting.has(image))]));
     return { instant: context.tick(), isAnew: !context.ledger.hasActions, images, facts };
   }
 

@@ -73,7 +73,7 @@ export class Transactions {
     this.slots.delete(live);
   }
 
-  facts(live: LiveImage): Facts {
+  facts(live: LiveImage, isActing: boolean): Facts {
     const slot = this.slots.get(live)!;
     const { table } = this.context;
     const image = this.context.image(slot);
@@ -84,11 +84,17 @@ export class Transactions {
     return {
       path: this.context.path(slot),
       // A cut that makes it longer may fail yet; one that makes it shorter says its size again if it does.
-      size: (flags & ImageFlag.cut) !== 0 && image?.cutHasFailed !== true ? Math.min(table.cut(slot), size) : size,
+      size: this.isBeingCut(live, image, flags, isActing) ? Math.min(table.cut(slot), size) : size,
       mtimeSeconds: hasTime ? seconds : 0,
       mtimeNanoseconds: hasTime ? Math.floor(nanoseconds) : 0,
       isFresh: (flags & ImageFlag.fresh) !== 0,
     };
+  }
+
+  /** In `ordered` a cut that is yet to be committed, and waits for a later transaction than the one that is made, has done nothing. */
+  private isBeingCut(live: LiveImage, image: Image | undefined, flags: number, isActing: boolean): boolean {
+    if ((flags & ImageFlag.cut) === 0 || image?.cutHasFailed === true) return false;
+    return !this.context.cache.commits.holdsBack || isActing || live.unfinished.some(({ kind }) => kind === "truncate");
   }
 
   /** Begins a transaction of all that is uncommitted of `images`, and `operations`; `done` gets 0 or a negated error number. */
