@@ -90,6 +90,12 @@ export class Image {
     this.setFlag(ImageFlag.size);
   }
 
+  /** What was to be written beyond `end` was not. */
+  shrinkTo(end: number): void {
+    this.sizeNow = end;
+    this.table.setSize(this.slot, end);
+  }
+
   /** The backing file was made `size` bytes long. */
   setHomeAndSize(size: number): void {
     this.sizeNow = size;

@@ -16,6 +16,7 @@
  */
 import { E } from "../base/errno.ts";
 import { BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
+import { NONE } from "../cache/frames.ts";
 import { ImageFlag } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
 import type { OperationKind } from "../journal/contract.ts";
@@ -231,6 +232,25 @@ export class Durability extends Committing {
     };
     if (this.isBroken || !isNeeded) told(false);
     else this.declareOperation({ kind: "gone", image: live, offset: 0, length: 0 }, told);
+  }
+
+  /**
+   * In `ordered`, after a restart: takes a size back that a write gave the image whose blocks did not come. No commit would tell the journal
+   * of it: 1. a write makes the image longer  2. the engine is killed before the first block, and so is the client  3. the next one
+   * has nothing to commit, and makes home longer  4. the power is cut, and the image is longer than it was at the last instant.
+   */
+  dropUnwritten(image: Image): void {
+    const { cache, transactions } = this.context;
+    const { frames, commits } = cache;
+    let isCommitted = true;
+    commits.forEach(image, () => {
+      isCommitted = false;
+    });
+    if (!commits.holdsBack || !isCommitted) return;
+    let end = Math.max(image.homeSize, transactions.live(image.slot).claimed);
+    for (let frame = image.dirty.head; frame !== NONE; frame = image.dirty.after(frame))
+      end = Math.max(end, frames.block(frame) * BLOCK_BYTES + frames.high(frame));
+    if (end < image.size) image.shrinkTo(end);
   }
 
   /** A device flush of `image` begins. */

@@ -68,7 +68,9 @@ export class Volume extends VolumeParts implements ImageData {
 
   private settleOpened(slot: InodeSlot): void {
     const image = this.open(slot);
-    if (typeof image !== "number") this.writer.settle(image);
+    if (typeof image === "number") return;
+    this.durability?.dropUnwritten(image);
+    this.writer.settle(image);
   }
 
   /** See `Admission.write`. */
