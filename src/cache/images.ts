@@ -33,8 +33,10 @@ export class Image {
   lastError = 0;
   /** Operations that have waits of their own and need the image open until they end. */
   holds = 0;
-  /** An operation that changes the file's shape has it to itself: others wait, and no home write begins. */
+  /** An operation that changes the file's shape has it to itself: requests wait. */
   gated = false;
+  /** No home I/O begins either. */
+  isHomeShut = false;
   /** The cut that has begun took no effect, and is yet to be told so to the journal. */
   cutHasFailed = false;
   /** Bytes up to which the backing file is known to be able to grow. */

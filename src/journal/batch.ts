@@ -30,6 +30,6 @@ export interface JournalContext {
   tick(): Instant;
   /** The image whose frames bear `slot`. */
   imageOf(slot: InodeSlot): LiveImage;
-  /** What is true of the image now; `isActing`: the transaction that they are for changes its shape. */
-  facts(image: LiveImage, isActing: boolean): Facts;
+  /** What is true of the image now; `change`: the last thing that the transaction says of it beside its blocks. */
+  facts(image: LiveImage, change: OperationKind | undefined): Facts;
 }

@@ -77,8 +77,8 @@ export class CommitBuilder {
       if (!images.has(slot)) images.set(slot, context.imageOf(slot));
     }
     const all = new Set([...operations.map(({ image }) => image), ...images.values()]);
-    const acting = new Set(operations.filter(({ kind }) => isAction(kind)).map(({ image }) => image));
-    const facts = new Map([...all].map((image) => [image, context.facts(image, acting.has(image))]));
+    const changes = new Map(operations.map(({ image, kind }) => [image, kind]));
+    const facts = new Map([...all].map((image) => [image, context.facts(image, changes.get(image))]));
     return { instant: context.tick(), isAnew: !context.ledger.hasActions, images, facts };
   }
 

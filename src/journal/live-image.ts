@@ -164,6 +164,11 @@ export class LiveImage {
     if (version !== undefined) this.homed(block, version);
   }
 
+  /** True if a change of its shape is committed, and not yet done. */
+  hasUnfinished({ kind, offset, length }: Omit<Action, "sequence">): boolean {
+    return this.unfinished.some((own) => own.kind === kind && own.offset === offset && own.length === length);
+  }
+
   get isLeaving(): boolean {
     return this.leftAt > 0;
   }

@@ -2,7 +2,6 @@
  * Who waits for a flush, for a commit, or for a change of shape to be told to the journal; and the transactions that are made for
  * them. `durability.ts` says what the modes promise; this keeps it.
  */
-import { LANDING_FRAMES } from "../base/limits.ts";
 import { asInstant } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
 import { isAction } from "../journal/contract.ts";
@@ -10,11 +9,11 @@ import type { LiveImage } from "../journal/live-image.ts";
 import { Answers } from "./answers.ts";
 import type { DurabilityContext, DurabilityMode } from "./durability-context.ts";
 import { type FlushWaiter, FlushWaiters } from "./flush-waiters.ts";
+import { Room } from "./room.ts";
 import type { BatchOperation } from "./transactions.ts";
 
-/** In `ordered`, uncommitted blocks as a share of the ring at which a commit begins before its time, and at which writers wait. */
+/** In `ordered`, uncommitted blocks as a share of the ring at which a commit begins before its time. */
 const EARLY_SHARE = 1 / 12;
-const UNCOMMITTED_SHARE = 1 / 6;
 /** The same as a share of the dirty limit: what is uncommitted cannot go home and make room. */
 const EARLY_DIRTY_SHARE = 1 / 4;
 const VOID_RETRY_US = 500_000;
@@ -25,7 +24,9 @@ const MOST_TOGETHER = 32;
 export const NOTHING_DIRTY = asInstant(0);
 
 interface Declaration {
-  operation: BatchOperation;
+  /** Whose gate is shut meanwhile. */
+  image: Image | undefined;
+  operations: readonly BatchOperation[];
   /** `isTold`: a commit has it. */
   done: (isTold: boolean) => void;
 }
@@ -52,13 +53,15 @@ export class Committing {
   private voidAtUs = 0;
   protected readonly voidWaiters: ((result: number) => void)[] = [];
   /** Who waits until it is known what the journal has. */
-  private readonly certainWaiters: (() => void)[] = [];
+  protected readonly certainWaiters: (() => void)[] = [];
   private readonly answers = new Answers();
+  protected readonly room: Room;
 
   constructor(context: DurabilityContext, mode: DurabilityMode) {
     this.context = context;
     this.mode = mode;
     this.windowStartUs = context.nowUs();
+    this.room = new Room(context);
     const { cache } = context;
     cache.commits.tracks = true;
     cache.commits.holdsBack = mode === "ordered";
@@ -163,23 +166,9 @@ export class Committing {
     this.commitWaiters.push(done);
   }
 
-  /**
-   * True when no further block may come before some are committed, or, in `ordered`, before the journal has room for all that may
-   * then be uncommitted. Else: 1. block 7 is committed, and written again  2. the journal is full  3. the oldest commit cannot go,
-   * because it alone has block 7 in a form that may go home, and what has replaced it there cannot be committed.
-   */
+  /** See `Room`. */
   get isFull(): boolean {
-    return this.context.cache.commits.holdsBack && (this.isTooMuch || !this.hasRoomForAll);
-  }
-
-  protected get hasRoomForAll(): boolean {
-    const { journal } = this.context;
-    return journal.hasRoom(journal.blocks * UNCOMMITTED_SHARE + LANDING_FRAMES);
-  }
-
-  protected get isTooMuch(): boolean {
-    const { journal, cache } = this.context;
-    return cache.commits.uncommitted > journal.blocks * UNCOMMITTED_SHARE;
+    return this.room.isFull;
   }
 
   /** When `pump` has something to do without anything else happening; microseconds on the clock. */
@@ -197,13 +186,23 @@ export class Committing {
     if (this.isBroken) this.giveUp();
     if (this.isBroken || (journal.isReady && !journal.busy)) for (const go of this.certainWaiters.splice(0)) go();
     if (!this.renewed) this.renew();
-    if (this.context.cache.commits.holdsBack && !this.hasRoomForAll) checkpoint.makeRoom();
+    if (this.room.isShort) checkpoint.makeRoom();
     // What needs no transaction ends at once, and may make more to do: nothing else would wake the loop for it.
     do checkpoint.pump();
     while (journal.isReady && !journal.busy && !this.isBroken && this.begin());
+    if (journal.isReady && !journal.busy) this.openHomes();
     checkpoint.pump(); // the last may have found no room
     if (!this.answers.isEmpty && journal.busy) this.context.io.begin();
     this.answers.send();
+  }
+
+  /** What is declared and finds no room must not keep its image from going home: that may make room. Who declared it shuts home again. */
+  private openHomes(): void {
+    for (const { image } of this.declarations) {
+      if (image?.isHomeShut !== true) continue;
+      image.isHomeShut = false;
+      this.context.writer.reopened(image);
+    }
   }
 
   /** Guests wait for `pump` to answer their flushes. */
@@ -339,9 +338,9 @@ export class Committing {
     const { journal, transactions } = this.context;
     const flushed = new Set(flushes.map(({ image }) => image));
     const revokes = [...flushed].flatMap((image) => transactions.revokes(transactions.live(image.slot)));
-    const operations = [...revokes, ...declarations.map(({ operation }) => operation)];
+    const operations = [...revokes, ...declarations.flatMap((declaration) => declaration.operations)];
     const hasWork = operations.length > 0 || images.some((image) => image.uncommittedMost > 0);
-    this.actsUnderway = declarations.some(({ operation }) => isAction(operation.kind));
+    this.actsUnderway = operations.some(({ kind }) => isAction(kind));
     const end = (result: number): void => {
       this.actsUnderway = false;
       // A journal that failed keeps nobody from going on.

@@ -55,7 +55,7 @@ export class Drain {
       writer.settle(image);
       if (!writer.isOpen(image) || this.isDurable(image)) continue; // told that it is clean, somebody closed it
       const home = writer.home(image);
-      if (!home.flushActive && !home.isBackingOff && !image.gated) home.flushDevice(false);
+      if (!home.flushActive && !home.isBackingOff && !image.isHomeShut) home.flushDevice(false);
       return;
     }
     for (const done of this.waiters.splice(0)) done();

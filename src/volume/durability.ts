@@ -19,10 +19,10 @@ import { BLOCK_BYTES, type FrameNo, type InodeSlot } from "../base/units.ts";
 import { NONE } from "../cache/frames.ts";
 import { ImageFlag } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
-import type { OperationKind } from "../journal/contract.ts";
-import type { Version } from "../journal/live-image.ts";
+import type { LiveImage, Version } from "../journal/live-image.ts";
 import { Committing, NOTHING_DIRTY } from "./committing.ts";
 import type { DurabilityContext, DurabilityMode } from "./durability-context.ts";
+import type { ShapeChange } from "./reshape.ts";
 import type { BatchOperation } from "./transactions.ts";
 
 const LEAVE_RETRY_US = 500_000;
@@ -80,7 +80,7 @@ export class Durability extends Committing {
     const { journal, transactions } = this.context;
     if (!this.isNamed(slot) || journal.isWithinLease(seconds * 1000)) return;
     const operation = { kind: "reshape", image: transactions.live(slot), offset: 0, length: 0 } as const;
-    this.declareOperation(operation, () => undefined);
+    this.declareChange(undefined, [operation], () => undefined);
   }
 
   /** Live commits name the file at `slot`, or may: one that is closed may be outrun, and not known to be. */
@@ -118,7 +118,7 @@ export class Durability extends Committing {
       const slot = transactions.slotOf(live);
       const image = slot === undefined ? undefined : this.context.image(slot);
       if (image === undefined || !image.hasFlag(ImageFlag.failing)) continue;
-      if (image.gated || live.unfinished.length > 0) {
+      if (image.isHomeShut || live.unfinished.length > 0) {
         done(-E.EAGAIN); // committed behind a change of shape that it came before, it would undo that
         return;
       }
@@ -155,19 +155,28 @@ export class Durability extends Committing {
   }
 
   /** The image's shape is about to change at home: `done` when it may, and whether the journal has it as something to do. */
-  declare(
-    image: Image,
-    kind: OperationKind,
-    offset: number,
-    length: number,
-    done: (isDeclared: boolean) => void,
-  ): void {
+  declare(image: Image, changes: readonly ShapeChange[], done: (isDeclared: boolean) => void): void {
     const live = this.context.transactions.live(image.slot);
     const isNamed = live.commits > 0 || !this.isCertain(image);
-    const isCut = kind === "truncate" && offset < image.size && isNamed;
-    if (this.isBroken || (this.mode !== "ordered" && !isCut)) done(false);
-    else if (this.mode === "ordered") this.declareOperation({ kind, image: live, offset, length }, done);
-    else this.declareOperation({ kind: "reshape", image: live, offset, length }, () => done(false));
+    const cut = changes.find(({ kind, offset }) => kind === "truncate" && offset < image.size && isNamed);
+    const isOrdered = this.mode === "ordered";
+    if (this.isBroken || !(isOrdered || cut !== undefined)) done(false);
+    else if (!isOrdered)
+      this.declareChange(image, [{ kind: "reshape", image: live, offset: cut!.offset, length: 0 }], () => done(false));
+    // By an engine that was killed: home may have it by now, and must get nothing from before any more.
+    else if (!changes.every((change) => live.hasUnfinished(change))) this.declareAll(image, live, changes, done);
+    else if (this.isCertain(image)) done(true);
+    else this.certainWaiters.push(() => this.declare(image, changes, done)); // a cancel of it may be on the medium
+  }
+
+  private declareAll(
+    image: Image,
+    live: LiveImage,
+    changes: readonly ShapeChange[],
+    done: (isDeclared: boolean) => void,
+  ): void {
+    const operations = changes.map((change) => ({ ...change, image: live }));
+    this.declareChange(image, operations, done);
   }
 
   /** See `ShapeJournal`. */
@@ -176,21 +185,25 @@ export class Durability extends Committing {
     const { length } = live.unfinished;
     if (this.isBroken) done();
     else if (length > 0) {
-      let left = length;
-      const told = (): void => {
-        if (--left === 0) done();
-      };
-      for (const { sequence } of live.unfinished)
-        this.declareOperation({ kind: "cancel", image: live, offset: sequence, length: 0 }, told);
+      const cancels = live.unfinished.map(({ sequence }) => sequence);
+      this.declareChange(
+        image,
+        cancels.map((offset) => ({ kind: "cancel", image: live, offset, length: 0 })),
+        done,
+      );
     }
     // A commit made meanwhile may speak of the size that it was to have: the next one says what it has.
     else if (live.commits > 0 || this.context.journal.busy)
-      this.declareOperation({ kind: "reshape", image: live, offset: image.size, length: 0 }, done);
+      this.declareChange(image, [{ kind: "reshape", image: live, offset: image.size, length: 0 }], done);
     else done();
   }
 
-  private declareOperation(operation: BatchOperation, done: (isTold: boolean) => void): void {
-    this.declarations.push({ operation, done });
+  private declareChange(
+    image: Image | undefined,
+    operations: readonly BatchOperation[],
+    done: (isTold: boolean) => void,
+  ): void {
+    this.declarations.push({ image, operations, done });
   }
 
   /** The bytes of `image` in [offset, end) were changed at home, past the cache, but not yet durably; `declared`: the journal says so. */
@@ -227,11 +240,12 @@ export class Durability extends Committing {
     };
     const told = (isTold: boolean): void => {
       if (isTold || this.voiding === "done" || !isNeeded) end();
-      else if (!this.isBroken) this.declareOperation({ kind: "gone", image: live, offset: 0, length: 0 }, told);
+      else if (!this.isBroken)
+        this.declareChange(undefined, [{ kind: "gone", image: live, offset: 0, length: 0 }], told);
       else this.voidWaiters.push(whenVoid);
     };
     if (this.isBroken || !isNeeded) told(false);
-    else this.declareOperation({ kind: "gone", image: live, offset: 0, length: 0 }, told);
+    else this.declareChange(undefined, [{ kind: "gone", image: live, offset: 0, length: 0 }], told);
   }
 
   /**
@@ -365,8 +379,8 @@ export class Durability extends Committing {
     };
     const isUnsettled = (image: Image): boolean =>
       image.gated || (!this.canBeTold(image) && (isFirst || this.isChanged(image)));
-    if (!this.isTooMuch && ![...this.context.images()].some(isUnsettled)) {
-      if (!this.hasRoomForAll) {
+    if (!this.room.isTooMuch && ![...this.context.images()].some(isUnsettled)) {
+      if (!this.room.hasForAll) {
         this.context.checkpoint.all(again);
         return;
       }
@@ -374,7 +388,7 @@ export class Durability extends Committing {
       this.beginOrdered(done);
       return;
     }
-    const isEvery = this.isTooMuch;
+    const isEvery = this.room.isTooMuch;
     this.forEach((image, ended) => {
       if (isEvery || isUnsettled(image)) this.flushHome(image, false, ended);
       else ended(0);

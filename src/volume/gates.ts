@@ -41,17 +41,25 @@ export class Gates {
     const gate: Gate = { image, enter: undefined, behind: [] };
     this.gates.set(image.slot, gate);
     image.gated = true;
-    yield* event((resume) => {
-      gate.enter = resume;
-      this.pump();
-    });
-    dropNote(image);
+    yield* this.shutHome(image);
     const outcome = yield* body();
     this.gates.delete(image.slot);
     image.gated = false;
+    image.isHomeShut = false;
     this.opened(image);
     for (const retry of gate.behind) retry();
     return outcome;
+  }
+
+  /** For who has `image` to itself: no home I/O begins from now on; waits until none is under way. Does nothing if that is so. */
+  *shutHome(image: Image): Task<void> {
+    if (image.isHomeShut) return;
+    image.isHomeShut = true;
+    yield* event((resume) => {
+      this.gates.get(image.slot)!.enter = resume;
+      this.pump();
+    });
+    dropNote(image);
   }
 
   /** Lets those in whose image has fallen quiet. Called once a turn of the loop. */

@@ -33,6 +33,12 @@ export interface ReshapeContext {
   journal(): ShapeJournal;
 }
 
+export interface ShapeChange {
+  readonly kind: "truncate" | "zero";
+  readonly offset: number;
+  readonly length: number;
+}
+
 /** What the journal is told of a change of shape; `durability.ts` keeps one. */
 export interface ShapeJournal {
   /** Copies within home cannot be told to it. */
@@ -43,13 +49,8 @@ export interface ShapeJournal {
   whenSteady(begin: () => void): void;
   /** Something of ours is about to give a home file a new time of modification. */
   changing(): void;
-  declare(
-    image: Image,
-    kind: "truncate" | "zero",
-    offset: number,
-    length: number,
-    done: (isDeclared: boolean) => void,
-  ): void;
+  /** The image's home may be opened until `done`: what is to make room for it in the journal may have to go there. */
+  declare(image: Image, changes: readonly ShapeChange[], done: (isDeclared: boolean) => void): void;
   /** `declared`: all of it was. */
   changedAtHome(image: Image, offset: number, end: number, declared: boolean): void;
   /** What was declared did not take place: `done` when a power cut will not make it do so. */
@@ -62,7 +63,7 @@ export const NO_JOURNAL: ShapeJournal = {
   lastCommit: 0,
   whenSteady: (begin) => begin(),
   changing: () => undefined,
-  declare: (_image, _kind, _offset, _length, done) => done(false),
+  declare: (_image, _changes, done) => done(false),
   changedAtHome: () => undefined,
   cancel: (_image, done) => done(),
 };
@@ -85,7 +86,7 @@ export class Reshape {
     const blockEnd = Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
     return this.alone(image, function* (reshape, spares) {
       image.beginCut(size, context.journal().lastCommit);
-      const declared = yield* reshape.declare(image, "truncate", size, 0);
+      const declared = yield* reshape.declare(image, [{ kind: "truncate", offset: size, length: 0 }]);
       context.journal().changing();
       const outcome = yield* result((done) => context.io.truncate(image.file.buffered, size, done));
       if (outcome < 0) {
@@ -124,10 +125,10 @@ export class Reshape {
     const zeroes = (mode & (FALLOC.PUNCH_HOLE | FALLOC.ZERO_RANGE)) !== 0;
     const keepsSize = (mode & FALLOC.KEEP_SIZE) !== 0;
     const end = offset + length;
-    let declared = true;
-    if (zeroes) declared = yield* this.declare(image, "zero", offset, length);
     const size = keepsSize ? image.size : Math.max(image.size, end);
-    if (image.homeSize < size) declared = (yield* this.declare(image, "truncate", size, 0)) && declared;
+    const changes: ShapeChange[] = zeroes ? [{ kind: "zero", offset, length }] : [];
+    if (image.homeSize < size) changes.push({ kind: "truncate", offset: size, length: 0 });
+    const declared = changes.length === 0 || (yield* this.declare(image, changes));
     context.journal().changing();
     // Home may be shorter than the image: its size is what the mode is about, so it comes first.
     if (image.homeSize < image.size) {
@@ -224,9 +225,12 @@ export class Reshape {
   }
 
   /** True if the journal has it. */
-  private *declare(image: Image, kind: "truncate" | "zero", offset: number, length: number): Task<boolean> {
+  private *declare(image: Image, changes: readonly ShapeChange[]): Task<boolean> {
+    const { gates } = this.context;
     const journal = this.context.journal();
-    return (yield (resume) => journal.declare(image, kind, offset, length, resume)) as boolean;
+    const declared = (yield (resume) => journal.declare(image, changes, resume)) as boolean;
+    yield* gates.shutHome(image);
+    return declared;
   }
 
   private *failed(image: Image, outcome: number): Task<number> {

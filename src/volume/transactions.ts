@@ -8,7 +8,7 @@ import { ImageFlag, type ImageTable } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
 import type { WriteCache } from "../cache/write-cache.ts";
 import type { Batch } from "../journal/batch.ts";
-import type { Facts, Identity } from "../journal/contract.ts";
+import type { Facts, Identity, OperationKind } from "../journal/contract.ts";
 import type { Journal } from "../journal/journal.ts";
 import { commitMark, type Ledger } from "../journal/ledger.ts";
 import type { LiveImage } from "../journal/live-image.ts";
@@ -73,7 +73,7 @@ export class Transactions {
     this.slots.delete(live);
   }
 
-  facts(live: LiveImage, isActing: boolean): Facts {
+  facts(live: LiveImage, change: OperationKind | undefined): Facts {
     const slot = this.slots.get(live)!;
     const { table } = this.context;
     const image = this.context.image(slot);
@@ -84,17 +84,22 @@ export class Transactions {
     return {
       path: this.context.path(slot),
       // A cut that makes it longer may fail yet; one that makes it shorter says its size again if it does.
-      size: this.isBeingCut(live, image, flags, isActing) ? Math.min(table.cut(slot), size) : size,
+      size: this.isBeingCut(live, image, flags, change) ? Math.min(table.cut(slot), size) : size,
       mtimeSeconds: hasTime ? seconds : 0,
       mtimeNanoseconds: hasTime ? Math.floor(nanoseconds) : 0,
       isFresh: (flags & ImageFlag.fresh) !== 0,
     };
   }
 
-  /** In `ordered` a cut that is yet to be committed, and waits for a later transaction than the one that is made, has done nothing. */
-  private isBeingCut(live: LiveImage, image: Image | undefined, flags: number, isActing: boolean): boolean {
-    if ((flags & ImageFlag.cut) === 0 || image?.cutHasFailed === true) return false;
-    return !this.context.cache.commits.holdsBack || isActing || live.unfinished.some(({ kind }) => kind === "truncate");
+  /**
+   * In `ordered` a cut is in force once it is committed, and until a commit says that it has failed. One that waits for a later
+   * transaction than the one that is made has done nothing.
+   */
+  private isBeingCut(live: LiveImage, image: Image | undefined, flags: number, change?: OperationKind): boolean {
+    if ((flags & ImageFlag.cut) === 0) return false;
+    if (!this.context.cache.commits.holdsBack) return image?.cutHasFailed !== true;
+    if (change === "cancel") return false;
+    return change === "truncate" || live.unfinished.some(({ kind }) => kind === "truncate");
   }
 
   /** Begins a transaction of all that is uncommitted of `images`, and `operations`; `done` gets 0 or a negated error number. */

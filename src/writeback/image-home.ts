@@ -121,7 +121,7 @@ export class ImageHome {
 
   /** Something went home: begins the device flush that waiters are ready for. */
   advance(): void {
-    if (this.flushActive || this.image.gated || this.isClosed) return;
+    if (this.flushActive || this.image.isHomeShut || this.isClosed) return;
     const group = this.waiters.filter((waiter) => this.isHome(waiter.since));
     if (group.length === 0) return;
     this.waiters = this.waiters.filter((waiter) => !group.includes(waiter));
@@ -187,7 +187,7 @@ export class ImageHome {
   }
 
   private get isAtRest(): boolean {
-    return this.image.homeWrites === 0 && !this.flushActive && !this.image.gated;
+    return this.image.homeWrites === 0 && !this.flushActive && !this.image.isHomeShut;
   }
 
   /** If blocks are still dirty and nothing of ours is under way, the file is from now on as it is now. */

@@ -98,7 +98,7 @@ export class Writer {
     home.close();
   }
 
-  /** The gate at `image` is open again: goes on where it was passed over. */
+  /** The gate at `image` is open again, or lets what goes home pass: goes on where it was passed over. */
   reopened(image: Image): void {
     const home = this.homes.get(image);
     if (home === undefined) return;
@@ -137,7 +137,7 @@ export class Writer {
         this.urgent.delete(home);
         continue;
       }
-      while (this.idle.length > 0 && !home.isBackingOff && !home.image.gated && this.fillUrgentSweep(home)) {
+      while (this.idle.length > 0 && !home.isBackingOff && !home.image.isHomeShut && this.fillUrgentSweep(home)) {
         this.startFrom(home.sweep, true);
       }
     }
@@ -208,7 +208,7 @@ export class Writer {
     const now = this.context.nowUs();
     let count = 0;
     for (const { image, isBackingOff } of this.homes.values()) {
-      if (isBackingOff || image.gated) continue;
+      if (isBackingOff || image.isHomeShut) continue;
       for (let frame = image.dirty.head; frame !== NONE && count < SWEEP_BLOCKS; frame = image.dirty.after(frame)) {
         if (frames.since(frame) + maxAge > now) break;
         if (!this.mayGo(image, frame)) continue;
@@ -227,7 +227,7 @@ export class Writer {
     const now = this.context.nowUs();
     let next = Number.POSITIVE_INFINITY;
     for (const { image, isBackingOff } of this.homes.values()) {
-      if (isBackingOff || image.gated) continue;
+      if (isBackingOff || image.isHomeShut) continue;
       let frame = image.dirty.head;
       while (frame !== NONE && frames.since(frame) + maxAge <= now) frame = image.dirty.after(frame); // on its way, or waiting for an I/O to end
       if (frame !== NONE) next = Math.min(next, frames.since(frame));
@@ -252,7 +252,7 @@ export class Writer {
     const image = this.context.image(slot);
     if (image === undefined) return;
     const home = this.home(image);
-    if (home.isBackingOff || image.gated) return; // left unlisted; listed again when that ends
+    if (home.isBackingOff || image.isHomeShut) return; // left unlisted; listed again when that ends
     const frame = this.context.cache.find(slot, block);
     if (frame === NONE) return;
     if (!urgent && this.context.policy.isListed(frame)) return; // written again since it was chosen: hot
@@ -361,7 +361,7 @@ export class Writer {
     const quiet = this.active.length === 0 && this.sweep.isEmpty;
     if (!many && !quiet) return;
     for (const home of this.homes.values()) {
-      if (home.image.written.count > 0 && !home.flushActive && !home.isBackingOff && !home.image.gated)
+      if (home.image.written.count > 0 && !home.flushActive && !home.isBackingOff && !home.image.isHomeShut)
         home.flushDevice();
     }
   }

@@ -2,10 +2,13 @@
 import { describe, expect, test } from "vitest";
 import { asSlot, BLOCK_BYTES } from "../../src/base/units.ts";
 import { FrameState } from "../../src/cache/frames.ts";
+import { FALLOC } from "../../src/sys/constants.ts";
 import { Scene } from "./scene.ts";
 import { Killed } from "./sim-io.ts";
 
-const A = asSlot(0);
+const [A, C] = [asSlot(0), asSlot(1)];
+const FILES = [A, C].map((slot) => ({ slot, blocks: 900 }));
+const PUNCH = FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE;
 
 describe("ordered: of more truncates than one transaction takes, one that waits for the second", () => {
   const slots = Array.from({ length: 40 }, (_, i) => asSlot(i));
@@ -68,3 +71,95 @@ describe("ordered: an engine that is killed between an image's new size and the 
     expect(sizes(scene)).toMatchObject([{ size, homeSize: size }, { size }]);
   });
 });
+
+/** Changes A's shape `times` times, `depth` at a time, by what `change` does the nth time. How many of them are answered, however long that takes. */
+function changeOften(
+  scene: Scene,
+  times: number,
+  depth: number,
+  change: (n: number, done: (result: number) => void) => void,
+): number {
+  let begun = 0;
+  const answers: number[] = [];
+  const next = (): void => {
+    if (begun === times) return;
+    change(begun++, (result) => {
+      answers.push(result);
+      next();
+    });
+  };
+  for (let i = 0; i < depth; i++) next();
+  for (let minutes = 0; answers.length < times && minutes < 100; minutes++) scene.pass(60e6);
+  return answers.filter((answer) => answer === 0).length;
+}
+
+describe("changes of shape that go round the journal several times, beside a few dirty blocks of their image, all end", () => {
+  test.for([
+    [960, 1],
+    [960, 2],
+    [960, 8],
+    [4096, 1],
+    [4096, 4],
+  ] as const)("ordered: punches, with a ring of %d, %d at a time", ([ringBlocks, depth]) => {
+    const scene = new Scene({ mode: "ordered", files: FILES, ringBlocks, lossWindowUs: 50_000, latencyUs: 100 });
+    for (let i = 0; i < 10; i++) scene.write(A, 850 + i, 1, 7);
+    scene.pass(200_000);
+    const times = 2 * ringBlocks;
+    const done = changeOften(scene, times, depth, (n, punched) =>
+      scene.volume.allocate(A, PUNCH, (n % 400) * 2 * BLOCK_BYTES, BLOCK_BYTES, punched),
+    );
+    expect(done).toBe(times);
+    expect(scene.write(A, 0, 1, 9)).toBe(BLOCK_BYTES);
+  });
+
+  test("sync: truncates that each take a byte", () => {
+    const scene = new Scene({ mode: "sync", files: FILES, ringBlocks: 4096, latencyUs: 100 });
+    for (let i = 0; i < 10; i++) scene.write(A, 2 * i, 1, 7);
+    expect(scene.flush(A)).toBe(0);
+    const done = changeOften(scene, 6000, 1, (n, cut) => scene.volume.truncate(A, 800 * BLOCK_BYTES - n, cut));
+    expect(done).toBe(6000);
+  });
+});
+
+/** Home writes of A take `us` until the function that is returned is called. */
+function slow(scene: Scene, us: number): () => void {
+  const { io } = scene;
+  const writev = io.writev.bind(io);
+  io.writev = (fd, ...call) => scene.after(scene.home.file(fd).slot === A ? us : 0, () => writev(fd, ...call));
+  return () => {
+    io.writev = writev;
+  };
+}
+
+test.for(["ordered", "sync"] as const)(
+  "%s: a change of shape that finds the journal full does not keep its image from going home",
+  (mode) => {
+    const scene = new Scene({ mode, files: FILES, ringBlocks: 4096, latencyUs: 100, lossWindowUs: 50_000 });
+    const mend = slow(scene, 600e6);
+    for (let block = 0; block < 80; block += 2) scene.write(A, block, 1, 7);
+    for (const block of [800, 802]) scene.write(C, block, 1, 7);
+    if (mode === "sync") for (const slot of [A, C]) expect(scene.flush(slot)).toBe(0);
+    scene.pass(200_000);
+    // C is changed, one request after the other, while a checkpoint waits for A's device.
+    const answers: number[] = [];
+    const next = (): void => {
+      const { length } = answers;
+      const end = (result: number): void => {
+        answers.push(result);
+        scene.after(200, next);
+      };
+      if (mode === "sync") scene.volume.truncate(C, 900 * BLOCK_BYTES - 1 - length, end);
+      else scene.volume.allocate(C, PUNCH, ((2 * length) % 800) * BLOCK_BYTES, BLOCK_BYTES, end);
+    };
+    next();
+    for (let before = -1; before !== answers.length; scene.pass(2e6)) before = answers.length;
+    const changed: number[] = [];
+    const end = (result: number): void => void changed.push(result);
+    if (mode === "sync") scene.volume.truncate(A, 300 * BLOCK_BYTES, end);
+    else scene.volume.allocate(A, PUNCH, 200 * BLOCK_BYTES, BLOCK_BYTES, end);
+    scene.pass(1e6);
+    mend();
+    for (let i = 0; i < 1200 && changed.length === 0; i++) scene.pass(1e6);
+    expect(changed).toEqual([0]);
+  },
+);

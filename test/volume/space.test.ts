@@ -12,7 +12,10 @@ let space: Space;
 let nowUs: number;
 beforeEach(() => {
   nowUs = 0;
-  space = new Space(() => nowUs, () => undefined);
+  space = new Space(
+    () => nowUs,
+    () => undefined,
+  );
 });
 
 let slots = 0;

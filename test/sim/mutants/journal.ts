@@ -117,7 +117,7 @@ export const JOURNAL: readonly Mutant[] = [
   {
     bug: "in ordered a change of shape is not told to the journal",
     file: "src/volume/durability.ts",
-    find: 'if (this.isBroken || (this.mode !== "ordered" && !isCut))',
+    find: "if (this.isBroken || !(isOrdered || cut !== undefined))",
     replace: "if (true)",
     seeds: 300,
   },

@@ -111,7 +111,7 @@ export const WRITEBACK: readonly Mutant[] = [
   {
     bug: "a home write begins behind a shut gate",
     file: "src/writeback/writer.ts",
-    find: "if (home.isBackingOff || image.gated) return;",
+    find: "if (home.isBackingOff || image.isHomeShut) return;",
     replace: "if (home.isBackingOff) return;",
     seeds: 2500,
   },
