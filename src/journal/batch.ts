@@ -26,6 +26,8 @@ export interface JournalContext {
   readonly ledger: Ledger;
   /** Most frames in one commit, up to COMMIT_FRAMES_MAX. */
   readonly commitFrames: number;
+  /** Home may come to be newer than the journal, and records be revoked. */
+  mayRevoke(): boolean;
   /** An instant that orders this moment among writes. */
   tick(): Instant;
   /** The image whose frames bear `slot`. */

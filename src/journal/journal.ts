@@ -26,7 +26,7 @@ import type { Superblock } from "./superblock.ts";
 import { Superblocks, writeWhole } from "./superblocks.ts";
 
 /** Room that only transactions without frames may take: revokes must always find some, or home could not be vouched for. */
-const RESERVED_BLOCKS = 64;
+export const RESERVED_BLOCKS = 64;
 
 export class Journal {
   /** The negated error number of the first write or flush that failed; 0: none did. */
@@ -92,10 +92,10 @@ export class Journal {
     return (position - this.ring.tail + this.ring.blocks) % this.ring.blocks;
   }
 
-  /** True if a transaction of `frames` blocks fits now, behind the one that is being written. */
-  hasRoom(frames: number): boolean {
+  /** True if a transaction of `frames` blocks fits now, behind the one that is being written, and leaves `beside` blocks. */
+  hasRoom(frames: number, beside = frames > 0 && this.context.mayRevoke() ? RESERVED_BLOCKS : 0): boolean {
     const used = this.busy ? Math.max(this.ring.used, this.claimed) : this.ring.used;
-    return used + this.worst(frames) < this.ring.blocks;
+    return used + this.worst(frames) + beside < this.ring.blocks;
   }
 
   /** Most ring blocks that a transaction of `frames` blocks takes. */
@@ -103,7 +103,7 @@ export class Journal {
     const { commitFrames } = this.context;
     const commits = Math.ceil((frames + 1) / commitFrames) + (frames > 0 ? 1 : 0); // and one for actions that found no room
     const skipped = Math.min(frames, commitFrames) + DESCRIPTOR_BLOCKS_MAX; // at the ring's end
-    return frames + commits * DESCRIPTOR_BLOCKS_MAX + skipped + (frames > 0 ? RESERVED_BLOCKS : 0);
+    return frames + commits * DESCRIPTOR_BLOCKS_MAX + skipped;
   }
 
   /** Appends a transaction; `done` gets 0 when it is on stable media, or a negated error number (ENOSPC and not `broken`: there is no

@@ -184,6 +184,7 @@ export class Committing {
   pump(): void {
     const { journal, checkpoint } = this.context;
     if (this.isBroken) this.giveUp();
+    this.room.pump();
     if (this.isBroken || (journal.isReady && !journal.busy)) for (const go of this.certainWaiters.splice(0)) go();
     if (!this.renewed) this.renew();
     if (this.room.isShort) checkpoint.makeRoom();

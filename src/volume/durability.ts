@@ -120,6 +120,16 @@ export class Durability extends Modes {
   }
 
   /** See `ShapeJournal`. */
+  whenRoom(isBegun: boolean, begin: () => void): void {
+    this.room.enter(isBegun, begin);
+  }
+
+  /** See `ShapeJournal`. */
+  isOver(): void {
+    this.room.leave();
+  }
+
+  /** See `ShapeJournal`. */
   get lastCommit(): number {
     return this.context.journal.lastDurable;
   }
@@ -210,12 +220,20 @@ export class Durability extends Modes {
     };
     const told = (isTold: boolean): void => {
       if (isTold || this.voiding === "done" || !isNeeded) end();
-      else if (!this.isBroken)
-        this.declareChange(undefined, [{ kind: "gone", image: live, offset: 0, length: 0 }], told);
+      else if (!this.isBroken) this.declareGone(live, told);
       else this.voidWaiters.push(whenVoid);
     };
     if (this.isBroken || !isNeeded) told(false);
-    else this.declareChange(undefined, [{ kind: "gone", image: live, offset: 0, length: 0 }], told);
+    else this.declareGone(live, told);
+  }
+
+  private declareGone(live: LiveImage, told: (isTold: boolean) => void): void {
+    this.room.enter(false, () => {
+      this.declareChange(undefined, [{ kind: "gone", image: live, offset: 0, length: 0 }], (isTold) => {
+        this.room.leave();
+        told(isTold);
+      });
+    });
   }
 
   /**

@@ -101,6 +101,7 @@ export class Journaling {
       imageOf: (slot: InodeSlot) => transactions.live(slot),
       facts: transactions.facts.bind(transactions),
       tick: () => ticker.tick(),
+      mayRevoke: () => !this.durability.isTold,
     };
     this.journal = new Journal(journalContext, found.fd, found.superblock, found.scan, found.broken, found.written);
     this.checkpoint = new Checkpoint({

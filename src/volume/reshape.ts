@@ -45,6 +45,10 @@ export interface ShapeJournal {
   readonly refusesCopies: boolean;
   /** Sequence of the last commit that is on stable media; 0: there is none. */
   readonly lastCommit: number;
+  /** Runs `begin` when there is room for what comes of a change of shape; `isBegun`: an engine that was killed had begun it. */
+  whenRoom(isBegun: boolean, begin: () => void): void;
+  /** Such a change is over. */
+  isOver(): void;
   /** Runs `begin` when a change of shape may begin. */
   whenSteady(begin: () => void): void;
   /** Something of ours is about to give a home file a new time of modification. */
@@ -61,6 +65,8 @@ export interface ShapeJournal {
 export const NO_JOURNAL: ShapeJournal = {
   refusesCopies: false,
   lastCommit: 0,
+  whenRoom: (_isBegun, begin) => begin(),
+  isOver: () => undefined,
   whenSteady: (begin) => begin(),
   changing: () => undefined,
   declare: (_image, _changes, done) => done(false),
@@ -154,7 +160,8 @@ export class Reshape {
     const { cache, gates } = this.context;
     const refused = image.file.makeWritable();
     // One that an earlier engine began is begun again: where it fails, it is taken back.
-    if (refused < 0 && !image.hasFlag(ImageFlag.cut | ImageFlag.allocation)) return refused;
+    const isBegun = image.hasFlag(ImageFlag.cut | ImageFlag.allocation) && !gates.isShut(image.slot);
+    if (refused < 0 && !isBegun) return refused;
     const spares: FrameNo[] = [];
     const taken = new Int32Array(1);
     while (spares.length < 2) {
@@ -162,8 +169,11 @@ export class Reshape {
       cache.allocator.take(1, taken);
       spares.push(taken[0] as FrameNo);
     }
-    yield* event((resume) => this.context.journal().whenSteady(resume));
+    const journal = this.context.journal();
+    yield* event((resume) => journal.whenRoom(isBegun, resume));
+    yield* event((resume) => journal.whenSteady(resume));
     const outcome = yield* gates.alone(image, () => body(this, spares));
+    journal.isOver();
     for (const frame of spares) cache.allocator.release(frame);
     return outcome;
   }

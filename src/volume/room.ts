@@ -1,10 +1,21 @@
-/** Whether the journal has room for what may come to be uncommitted in `ordered`. */
+/**
+ * Whether the journal has room for what may come to be uncommitted in `ordered`; who brings more without a block of its own, a change of
+ * shape or a removal, waits for that too: 1. punches, one commit each, fill the journal  2. the last of them zeroes an edge of a committed
+ * block  3. that cannot be committed, and until it is, the oldest commit cannot go (`isFull`).
+ */
+import { Fifo } from "../base/fifo.ts";
 import { LANDING_FRAMES } from "../base/limits.ts";
 import type { WriteCache } from "../cache/write-cache.ts";
-import type { Journal } from "../journal/journal.ts";
+import { type Journal, RESERVED_BLOCKS } from "../journal/journal.ts";
 
 /** Uncommitted blocks as a share of the ring at which writers wait. */
 const UNCOMMITTED_SHARE = 1 / 6;
+/**
+ * Ring blocks that a change of shape may come to take: a commit that declares it, one that cancels it, and one of the frames of its two ends,
+ * which are counted twice, since as much may be skipped at the ring's end. RESERVED_BLOCKS and two descriptors are there for the first.
+ */
+const CHANGE_BLOCKS = 9;
+const CHANGES_FREE = 3;
 
 export interface RoomContext {
   readonly cache: WriteCache;
@@ -13,6 +24,9 @@ export interface RoomContext {
 
 export class Room {
   private readonly context: RoomContext;
+  /** Changes that have begun, and not ended. */
+  private changes = 0;
+  private readonly waiting = new Fifo<() => void>();
 
   constructor(context: RoomContext) {
     this.context = context;
@@ -32,10 +46,34 @@ export class Room {
     return this.context.cache.commits.holdsBack && !this.hasForAll;
   }
 
-  /** The journal has room for all that may be uncommitted in `ordered`. */
+  /** The journal has room for all that may be uncommitted in `ordered`, and for one change of shape more. */
   get hasForAll(): boolean {
     const { journal } = this.context;
-    return journal.hasRoom(journal.blocks * UNCOMMITTED_SHARE + LANDING_FRAMES);
+    const beside = RESERVED_BLOCKS + Math.max(0, this.changes + 1 - CHANGES_FREE) * CHANGE_BLOCKS;
+    return journal.hasRoom(journal.blocks * UNCOMMITTED_SHARE + LANDING_FRAMES, beside);
+  }
+
+  /** Runs `begin`, which begins a change, when there is room for what may come of it; `isBegun`: an engine that was killed had waited for that. */
+  enter(isBegun: boolean, begin: () => void): void {
+    if (!isBegun && (this.waiting.length > 0 || this.isFull)) {
+      this.waiting.push(begin);
+      return;
+    }
+    this.changes++;
+    begin();
+  }
+
+  /** It has ended. */
+  leave(): void {
+    this.changes--;
+  }
+
+  /** Lets in what there is room for by now. Called once a turn of the loop. */
+  pump(): void {
+    while (this.waiting.length > 0 && !this.isFull) {
+      this.changes++;
+      this.waiting.shift()!();
+    }
   }
 
   /** More is uncommitted than may be. */

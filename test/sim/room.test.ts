@@ -163,3 +163,30 @@ test.for(["ordered", "sync"] as const)(
     expect(changed).toEqual([0]);
   },
 );
+
+test("ordered: punches that leave edges of committed blocks do not fill the journal for ever", () => {
+  const scene = new Scene({ mode: "ordered", files: FILES, ringBlocks: 4096, latencyUs: 100, lossWindowUs: 50_000 });
+  const { journal } = scene.journaling;
+  const mend = slow(scene, 600e6);
+  for (let block = 0; block < 80; block += 2) scene.write(A, block, 1, 7);
+  scene.pass(200_000);
+  // C is trimmed while a checkpoint waits for A's device, until there is room for one more punch and not for what it leaves.
+  const answers: number[] = [];
+  const next = (): void => {
+    if (journal.blocks - journal.usedBlocks > 45)
+      scene.volume.allocate(C, PUNCH, ((2 * answers.length) % 800) * BLOCK_BYTES, BLOCK_BYTES, (result) => {
+        answers.push(result);
+        scene.after(1, next);
+      });
+  };
+  next();
+  for (let before = -1; before !== answers.length; scene.pass(2e6)) before = answers.length;
+  const punched: number[] = [];
+  scene.volume.allocate(A, PUNCH, 78 * BLOCK_BYTES + 512, 512, (result) => punched.push(result));
+  scene.pass(1e6);
+  mend();
+  const answered: number[] = [];
+  scene.beginWrite(C, 0, 1, 9, (result) => answered.push(result));
+  for (let i = 0; i < 1800 && punched.length + answered.length < 2; i++) scene.pass(1e6);
+  expect({ punched, answered }).toEqual({ punched: [0], answered: [BLOCK_BYTES] });
+});

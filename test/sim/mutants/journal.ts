@@ -123,7 +123,7 @@ export const JOURNAL: readonly Mutant[] = [
   },
   {
     bug: "the mode is sync before what was written is safe",
-    file: "src/volume/durability.ts",
+    file: "src/volume/modes.ts",
     find: "this.isBetween = true; this.commitAll((result) => {",
     replace: "done(0); done = () => undefined; this.isBetween = true; this.commitAll((result) => {",
     seeds: 4000,
