@@ -140,7 +140,7 @@ export class Modes extends Committing {
     const isUnsettled = (image: Image): boolean =>
       image.gated || (!this.canBeTold(image) && (isFirst || this.isChanged(image)));
     if (!this.room.isTooMuch && ![...this.context.images()].some(isUnsettled)) {
-      if (!this.room.hasForAll) {
+      if (!this.room.hasForBlocks) {
         this.context.checkpoint.all(again);
         return;
       }

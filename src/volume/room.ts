@@ -43,13 +43,17 @@ export class Room {
 
   /** The tail must move before any further block may come. */
   get isShort(): boolean {
-    return this.context.cache.commits.holdsBack && !this.hasForAll;
+    const beside = RESERVED_BLOCKS + Math.max(0, this.changes + 1 - CHANGES_FREE) * CHANGE_BLOCKS;
+    return this.context.cache.commits.holdsBack && !this.has(beside);
   }
 
-  /** The journal has room for all that may be uncommitted in `ordered`, and for one change of shape more. */
-  get hasForAll(): boolean {
+  /** The journal has room for all blocks that may be uncommitted in `ordered`. */
+  get hasForBlocks(): boolean {
+    return this.has(RESERVED_BLOCKS);
+  }
+
+  private has(beside: number): boolean {
     const { journal } = this.context;
-    const beside = RESERVED_BLOCKS + Math.max(0, this.changes + 1 - CHANGES_FREE) * CHANGE_BLOCKS;
     return journal.hasRoom(journal.blocks * UNCOMMITTED_SHARE + LANDING_FRAMES, beside);
   }
 
