@@ -113,6 +113,8 @@ export class Settings {
   private become(durability: Durability, done: (result: number) => void): void {
     if (this.isChanging)
       throw new Failure(`set durability=${durability}: another change is under way; wait for it, and try again`);
+    if (durability === "ordered" && !this.volume.hasCache)
+      throw new Failure(`set durability=${durability}: takes the cache; mount without --cache off`);
     const before = this.current.durability;
     const fallback = (): Durability => before;
     this.change(durability, fallback, (result) => {

@@ -127,6 +127,11 @@ export class Volume extends VolumeParts implements ImageData {
     return this.durability.flushesAtOnce;
   }
 
+  /** False: writes go through to the backing files. */
+  get hasCache(): boolean {
+    return this.through === undefined;
+  }
+
   /** Changes what flushes promise; `done` gets 0 when it holds, or a negated error number (EOPNOTSUPP: it takes a journal). */
   setDurability(mode: DurabilityMode, done: (result: number) => void): void {
     if (this.durability !== undefined) {

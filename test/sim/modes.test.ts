@@ -80,6 +80,14 @@ describe("the settings", () => {
     return new Settings(LIVE, new ArrayBuffer(4096), false, scene.volume, "ordered", silent);
   }
 
+  test("refuse ordered without the cache, as a mount does", () => {
+    const scene = new Scene({ mode: "sync", cache: false });
+    const settings = new Settings(LIVE, new ArrayBuffer(4096), false, scene.volume, "sync", silent);
+    scene.pass(1e6);
+    expect(() => settings.set("durability=ordered", () => undefined)).toThrow("takes the cache");
+    expect(settings.current.durability).toBe("sync");
+  });
+
   test("say ordered if what was mounted as sync could not leave it", () => {
     const scene = new Scene({ mode: "ordered" });
     scene.write(A, 0, 1, 7);
