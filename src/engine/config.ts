@@ -33,8 +33,8 @@ export interface EngineConfig {
   adopted: boolean;
   /** An adopted slab's data goes over images that were changed beneath it. */
   force: boolean;
-  /** Undefined: there is none. `shown`: its path for messages; bytes of the file. */
-  journal?: { shown: string; bytes: number } | undefined;
+  /** Undefined: there is none. `shown`: its path for messages; `id`: what its superblock says; bytes of the file. */
+  journal?: { shown: string; id: string; bytes: number } | undefined;
   /** Log file; empty: standard error. */
   logFile: string;
   version: string;

@@ -17,8 +17,8 @@ import { BLOCK_BYTES } from "../base/units.ts";
 import { errnoOf, PositionedFile } from "../device/positioned-file.ts";
 import type { Inodes } from "../fs/inodes.ts";
 import { COMMIT_FRAMES_MAX, RING_AT } from "../journal/layout.ts";
-import { type Scan, scan } from "../journal/scan.ts";
-import { readSuperblocks, type Superblock } from "../journal/superblock.ts";
+import { type Scan, scan, UNREAD } from "../journal/scan.ts";
+import { newSuperblock, readSuperblocks, type Superblock } from "../journal/superblock.ts";
 import { O, SEEK_HOLE } from "../sys/constants.ts";
 import { IoVector } from "../sys/iovec.ts";
 import * as libc from "../sys/libc.ts";
@@ -46,19 +46,18 @@ export interface JournalOptions {
 /** Undefined: this mount has none. Throws a `Failure` for one that cannot be carried on with. */
 export function openJournal({ config, inodes, memory, timers, log }: JournalOptions): OpenJournal | undefined {
   if (config.journal === undefined) return undefined;
-  const { shown } = config.journal;
-  const file = new PositionedFile(EngineFd.journal);
-  const { state, superblock } = readSuperblocks(file);
-  if (superblock === undefined)
-    throw new Failure(`${shown}: the journal cannot be read (${state}); ${REMEDY}`, ExitCode.refused);
-  if (isVoid(superblock.id)) return undefined;
-  const known = new Known(memory, superblock);
-  const found = carriedOn(config, superblock, scan(file, superblock, known.acknowledged), log);
-  known.acknowledge(found.sequence - 1);
+  const { shown, id, bytes } = config.journal;
+  if (isVoid(id)) return undefined;
+  const known = new Known(memory, id);
+  const found = read(config, known, log);
+  if (found instanceof Failure && known.broken === 0) throw found;
+  const isUnread = found instanceof Failure;
+  const superblock = isUnread ? newSuperblock(id, bytes, config.backing, 0) : found.superblock;
+  if (!isUnread) known.acknowledge(found.scan.sequence - 1);
   return {
     fd: directOr(EngineFd.journal, log),
     superblock,
-    scan: found,
+    scan: isUnread ? UNREAD : found.scan,
     identity: (slot) => inodes.records.identity(slot),
     path: (slot) => storedPathOf(inodes, slot),
     broken: known.broken,
@@ -73,8 +72,31 @@ export function openJournal({ config, inodes, memory, timers, log }: JournalOpti
         `journal ${shown}: failed (${errnoName(result)}) and is given up: from now on each flush takes its image home`,
       );
     },
-    abandon: (done) => timers.at(0, () => done(declareVoid(superblock.id))),
+    abandon: (done) => timers.at(0, () => done(declareVoid(id))),
   };
+}
+
+interface Found {
+  superblock: Superblock;
+  scan: Scan;
+}
+
+/** What the file says, or why it cannot be carried on with. Its filesystem may fail every call. */
+function read(config: EngineConfig, known: Known, log: Log): Found | Failure {
+  const { shown } = config.journal!;
+  const unreadable = (why: string, cause?: unknown): Failure =>
+    new Failure(`${shown}: the journal cannot be read (${why}); ${REMEDY}`, ExitCode.refused, cause);
+  try {
+    const file = new PositionedFile(EngineFd.journal);
+    const { state, superblock } = readSuperblocks(file);
+    if (superblock === undefined) return unreadable(state);
+    return {
+      superblock,
+      scan: carriedOn(config, superblock, scan(file, superblock, known.acknowledged(superblock)), log),
+    };
+  } catch (error) {
+    return error instanceof Failure ? error : unreadable(errnoName(errnoOf(error)), error);
+  }
 }
 
 const inBacking = (path: string): string => `/proc/self/fd/${EngineFd.backing}/${path}`;
@@ -121,19 +143,22 @@ function carriedOn({ journal, force, adopted }: EngineConfig, superblock: Superb
 
 /** What an earlier engine knew. */
 class Known {
-  /** Undefined if it was of another journal; 0 for one that no engine has used. */
-  readonly acknowledged: number | undefined;
+  private readonly isSame: boolean;
   private readonly at: Float64Array;
 
-  constructor(memory: ArrayBuffer, { id, epoch }: Superblock) {
+  constructor(memory: ArrayBuffer, id: string) {
     this.at = new Float64Array(memory, AT, 2);
     const stored = Buffer.from(memory, ID_AT, 16);
-    const isSame = stored.toString("hex") === id;
-    this.acknowledged = epoch === 0 ? 0 : isSame ? this.at[0]! : undefined;
-    if (isSame) return;
+    this.isSame = stored.toString("hex") === id;
+    if (this.isSame) return;
     stored.fill(0); // a kill among these leaves what is of no journal
     this.at.fill(0);
     stored.write(id, "hex");
+  }
+
+  /** Undefined if it was of another journal; 0 for one that no engine has used. */
+  acknowledged({ epoch }: Superblock): number | undefined {
+    return epoch === 0 ? 0 : this.isSame ? this.at[0]! : undefined;
   }
 
   acknowledge(sequence: number): void {

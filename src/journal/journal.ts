@@ -256,6 +256,7 @@ export class Journal {
    * is on stable media. In this order: the tail may have been moving, and a superblock lead to what is to be erased.
    */
   renew(): void {
+    if (this.broken !== 0) return; // it may be one that could not be read: nothing is known of its tail
     this.trimming = true;
     runTask(this.beginAnew(), (outcome) => {
       this.trimming = false;

@@ -54,6 +54,17 @@ export interface Scan {
   readonly lost: ReadonlySet<string>;
 }
 
+/** What stands for the scan of a journal that cannot be read. */
+export const UNREAD: Scan = {
+  commits: [],
+  verdict: "unreadable",
+  position: 0,
+  sequence: 1,
+  previous: 0,
+  epoch: 0,
+  lost: new Set(),
+};
+
 const CHUNK_BYTES = 2 ** 20;
 /** One for all scans: they come one after the other. */
 const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);

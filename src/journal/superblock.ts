@@ -35,6 +35,20 @@ export interface Superblock {
   readonly backing: string;
 }
 
+/** Of a journal file of `bytes` that nothing was committed to. */
+export const newSuperblock = (id: string, bytes: number, backing: string, leaseMs: number): Superblock => ({
+  id,
+  generation: 0,
+  blocks: ringBlocks(bytes),
+  tailPosition: 0,
+  tailSequence: 1,
+  tailPrevious: 0,
+  durable: 1,
+  epoch: 0,
+  leaseMs,
+  backing,
+});
+
 /** Encodes `superblock` into `into`, 4096 bytes. */
 export function encodeSuperblock(superblock: Superblock, into: Buffer): void {
   into.fill(0);

@@ -10,9 +10,15 @@ import { ExitCode, Failure } from "../base/errors.ts";
 import { JOURNAL_WRITTEN_BYTES } from "../base/limits.ts";
 import { formatSize } from "../base/size.ts";
 import { PositionedFile } from "../device/positioned-file.ts";
-import { RING_AT, ringBlocks, SUPERBLOCK_BYTES } from "../journal/layout.ts";
+import { RING_AT, SUPERBLOCK_BYTES } from "../journal/layout.ts";
 import { scan } from "../journal/scan.ts";
-import { encodeSuperblock, type JournalState, readSuperblocks, type Superblock } from "../journal/superblock.ts";
+import {
+  encodeSuperblock,
+  type JournalState,
+  newSuperblock,
+  readSuperblocks,
+  type Superblock,
+} from "../journal/superblock.ts";
 import { O, SEEK_DATA, SEEK_HOLE } from "../sys/constants.ts";
 import * as libc from "../sys/libc.ts";
 import type { StateDirectory } from "./state.ts";
@@ -147,18 +153,7 @@ function fill(file: PositionedFile, { place, bytes, id, backing, nowMs }: NewJou
   const end = Math.min(bytes, RING_AT + JOURNAL_WRITTEN_BYTES);
   for (let at = 0; at < end; at += MiB) must(file.write(at, zeros.subarray(0, Math.min(MiB, end - at))));
   must(file.flush());
-  const superblock: Superblock = {
-    id,
-    generation: 0,
-    blocks: ringBlocks(bytes),
-    tailPosition: 0,
-    tailSequence: 1,
-    tailPrevious: 0,
-    durable: 1,
-    epoch: 0,
-    leaseMs: nowMs,
-    backing,
-  };
+  const superblock = newSuperblock(id, bytes, backing, nowMs);
   const block = Buffer.alloc(SUPERBLOCK_BYTES);
   for (let slot = 0; slot < 2; slot++) {
     superblock.generation = slot;

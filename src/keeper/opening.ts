@@ -84,12 +84,12 @@ class Opening {
     return {
       ...paths,
       fds,
-      journal: journal && { shown: journal.place.shown, bytes: journal.file.size },
+      journal: journal && { shown: journal.place.shown, id: journal.known.id, bytes: journal.file.size },
       mountId: topMount(paths.mountpoint)!.id,
       cacheBytes,
       adopted: verdict.slab !== undefined,
       notices,
-      removeAll: () => removeAll(states, state, journal),
+      removeAll: () => removeAll(states, state, journal, this.log),
       detachOthers: () => detachOthers(paths),
       undo: () => this.undoAll(),
     };
@@ -200,16 +200,27 @@ function detachOthers({ backing, mountpoint }: Directories): void {
 }
 
 /** The state first: a slab or a journal that is gone while the state expects it would be refused by the next mount. */
-function removeAll(states: StateDirectory, state: State, journal: MountJournal | undefined): void {
+function removeAll(states: StateDirectory, state: State, journal: MountJournal | undefined, log: Log): void {
   try {
     states.write({ ...state, serving: false });
   } catch {
     states.removeState(); // no room for another (guests filled the disk): a kill before the next line leaves what is in the way, no loss
   }
-  if (journal !== undefined) endMountJournal(journal);
+  if (journal !== undefined) endOrLeave(states, journal, log);
   removeSlabFile(state.slab);
   states.removeState();
   states.clear();
+}
+
+/** One that was declared void may lie on a device that is gone. Beside the state it must go: there, without a state, it would count. */
+function endOrLeave(states: StateDirectory, journal: MountJournal, log: Log): void {
+  const { place } = journal;
+  try {
+    endMountJournal(journal);
+  } catch (error) {
+    if (place.path === "" || states.read()?.isVoid !== true) throw error;
+    log.warn(`the journal ${place.shown} had failed, holds nothing, and is left there: ${(error as Error).message}`);
+  }
 }
 
 const keptSize = (kept: number, wanted: number): string =>

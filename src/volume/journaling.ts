@@ -10,7 +10,7 @@ import type { WriteCache } from "../cache/write-cache.ts";
 import type { Identity } from "../journal/contract.ts";
 import { Journal } from "../journal/journal.ts";
 import { commitMark, Ledger } from "../journal/ledger.ts";
-import type { Scan } from "../journal/scan.ts";
+import { type Scan, UNREAD } from "../journal/scan.ts";
 import type { Superblock } from "../journal/superblock.ts";
 import type { Counters } from "../stats/counters.ts";
 import type { Io } from "../sys/io.ts";
@@ -27,6 +27,7 @@ export interface OpenJournal {
   /** For I/O, direct where the filesystem has it. */
   readonly fd: number;
   readonly superblock: Superblock;
+  /** `UNREAD` of one that was broken before, and cannot be read now. */
   readonly scan: Scan;
   /** What `failed` was told in the life of an earlier engine on this journal; 0: nothing. */
   readonly broken: number;
@@ -73,6 +74,7 @@ export class Journaling {
   readonly checkpoint: Checkpoint;
   readonly router: Router;
   private readonly transactions: Transactions;
+  private readonly removals: Removals;
   private readonly context: JournalingContext;
   private readonly found: OpenJournal;
 
@@ -103,12 +105,13 @@ export class Journaling {
       tick: () => ticker.tick(),
       mayRevoke: () => !this.durability.isTold,
     };
+    this.removals = new Removals(context.io, found.removedFd);
     this.journal = new Journal(journalContext, found.fd, found.superblock, found.scan, found.broken, found.written);
     this.checkpoint = new Checkpoint({
       ...context,
       ledger,
       journal: this.journal,
-      removals: new Removals(context.io, found.removedFd),
+      removals: this.removals,
       imageOf: (live) => {
         const slot = transactions.slotOf(live);
         return slot === undefined || live.isLeaving ? 0 : context.open(slot);
@@ -123,7 +126,7 @@ export class Journaling {
         ledger,
         ...names,
         failed: (result) => found.failed(result),
-        abandon: (done) => found.abandon(done),
+        abandon: (done) => this.abandon(done),
         journal,
         checkpoint,
         router,
@@ -131,6 +134,31 @@ export class Journaling {
       },
       mode,
     );
+  }
+
+  /** Of a journal that could not be read nobody knows what it alone has: all that there is goes home before it is declared void. */
+  private abandon(done: (result: number) => void): void {
+    const { found, removals } = this;
+    if (found.scan !== UNREAD) found.abandon(done);
+    else
+      this.flushAll((result) => {
+        if (result < 0) done(result);
+        else removals.flush((outcome) => (outcome < 0 ? done(outcome) : found.abandon(done)));
+      });
+  }
+
+  /** Makes all images durable at home; `done` gets 0, or the first error. */
+  private flushAll(done: (result: number) => void): void {
+    const { writer, ticker } = this.context;
+    const all = [...this.context.images()];
+    let left = all.length;
+    let first = 0;
+    if (left === 0) done(0);
+    for (const image of all)
+      writer.flush(image, ticker.tick(), false, (result) => {
+        first ||= result;
+        if (--left === 0) done(first);
+      });
   }
 
   /** Takes the live commits into the books; `slots`: the inode records in use. Before frames are restored. */

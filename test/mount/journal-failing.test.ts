@@ -1,10 +1,11 @@
 /** Faults 16 and 17: the journal's device fails. No promise is given on it again, and none that was given is broken. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { readState } from "../keeper/stubbed.ts";
-import { hypegear, mountHypegear } from "../support/daemon.ts";
+import { type Daemon, hypegear, mountHypegear } from "../support/daemon.ts";
+import { loopFilesystem } from "../support/loop.ts";
 import { unmountLazily } from "../support/mounts.ts";
 import { need } from "../support/need.ts";
 import { run, succeed } from "../support/run.ts";
@@ -19,9 +20,12 @@ const BYTES = 4 << 20;
 /** Writes `fill` at block `block` of `path` and flushes it. */
 async function flushed(path: string, block: number, fill: number): Promise<void> {
   const file = await open(path, "r+");
-  await file.write(Buffer.alloc(4096, fill), 0, 4096, block * 4096);
-  await file.sync();
-  await file.close();
+  try {
+    await file.write(Buffer.alloc(4096, fill), 0, 4096, block * 4096);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 test("a failed journal is given up for good: flushes go home, and no recovery looks into it", async (context) => {
@@ -72,4 +76,54 @@ test("a failed journal is given up for good: flushes go home, and no recovery lo
   });
   expect(readFileSync(home).equals(expected)).toBe(true);
   expect(existsSync(join(backing, ".hypegear"))).toBe(false);
+});
+
+/** A mount with a journal on a filesystem of its own, which is then shut down: every call on the file fails, fstat(2) too. */
+async function shutDown(): Promise<{ daemon: Daemon; image: string }> {
+  const { directory } = await loopFilesystem("xfs", 320);
+  const backing = scratchDirectory("backing");
+  writeFileSync(join(backing, "a.img"), Buffer.alloc(BYTES, 0x6f));
+  const args = ["--journal", join(directory, "journal"), "--journal-size", "16M", "--device", "hdd"];
+  const daemon = await mountHypegear({ backing, args });
+  const image = join(daemon.mountpoint, "a.img");
+  await flushed(image, 1, 0x31);
+  await flushed(image, 700, 0x31);
+  await succeed("xfs_io", ["-x", "-c", "shutdown", directory]);
+  return { daemon, image };
+}
+
+const SHUT_DOWN_NEEDS = ["root", "/dev/fuse", "losetup", "mkfs.xfs", "xfs_io"];
+
+test("an engine that begins with a void journal does not look at it, and the mount ends well", async (context) => {
+  need(context, ...SHUT_DOWN_NEEDS);
+  const { daemon, image } = await shutDown();
+  await flushed(image, 2, 0x32);
+  await waitFor("the journal to be declared void", () => existsSync(join(daemon.backing, ".hypegear/void")));
+  await daemon.kill("engine");
+  await flushed(image, 3, 0x33);
+  expect(readFileSync(image)[3 * 4096]).toBe(0x33);
+  expect(await daemon.umount()).toMatchObject({ code: 0, stderr: "" });
+  expect(readFileSync(join(daemon.backing, "a.img")).subarray(4096, 4 * 4096)).toEqual(
+    Buffer.concat([0x31, 0x32, 0x33].map((fill) => Buffer.alloc(4096, fill))),
+  );
+  expect(existsSync(join(daemon.backing, ".hypegear"))).toBe(false);
+});
+
+test("an engine that finds a failed journal unreadable takes everything home before it declares it void", async (context) => {
+  need(context, ...SHUT_DOWN_NEEDS);
+  const { daemon, image } = await shutDown();
+  const home = join(daemon.backing, "a.img");
+  const inTheWay = join(daemon.backing, ".hypegear/void");
+  mkdirSync(inTheWay);
+  await expect(flushed(image, 2, 0x32)).rejects.toThrow(/EISDIR|EIO/);
+  await daemon.kill("engine");
+  const file = await open(image, "r+");
+  await file.write(Buffer.alloc(4096, 0x33), 0, 4096, 3 * 4096);
+  await waitFor("all that there was to be home", () => readFileSync(home)[3 * 4096] === 0x33);
+  rmdirSync(inTheWay);
+  await waitFor("the journal to be declared void", () => existsSync(inTheWay));
+  await file.sync();
+  await file.close();
+  expect(readFileSync(home)[700 * 4096]).toBe(0x31);
+  expect(await daemon.umount()).toMatchObject({ code: 0, stderr: "" });
 });

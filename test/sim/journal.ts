@@ -1,10 +1,10 @@
 /** The journal of a simulated mount: its file, what survives an engine, and recovery, of the real thing or of what would be left. */
 import { BLOCK_BYTES, type InodeSlot } from "../../src/base/units.ts";
 import type { Identity, JournalReader } from "../../src/journal/contract.ts";
-import { RING_AT, ringBlocks, SUPERBLOCK_BYTES } from "../../src/journal/layout.ts";
+import { RING_AT, SUPERBLOCK_BYTES } from "../../src/journal/layout.ts";
 import { type JournalFile, type ReplayFile, type ReplayTarget, replay } from "../../src/journal/replay.ts";
-import { scan } from "../../src/journal/scan.ts";
-import { encodeSuperblock, readSuperblocks, type Superblock } from "../../src/journal/superblock.ts";
+import { scan, UNREAD } from "../../src/journal/scan.ts";
+import { encodeSuperblock, newSuperblock, readSuperblocks } from "../../src/journal/superblock.ts";
 import { SEEK_HOLE } from "../../src/sys/constants.ts";
 import type { OpenJournal } from "../../src/volume/journaling.ts";
 import { SimFile, type SimHome, SimRemovals } from "./home.ts";
@@ -16,6 +16,7 @@ import { must, type World } from "./world.ts";
 /** The journal's place among the files. */
 const SLOT = -1 as InodeSlot;
 const BIRTH = 7;
+const ID = "00112233445566778899aabbccddeeff";
 
 const identityOf = (slot: InodeSlot): Identity => ({ inode: String(slot + 1000), birth: BIRTH });
 export const slotOf = ({ inode }: Identity): InodeSlot => (Number(inode) - 1000) as InodeSlot;
@@ -48,18 +49,7 @@ export class SimJournal {
     this.file.takeRoom(0, RING_AT + world.random.pick([0, 200, 700, blocks]) * BLOCK_BYTES, 2);
     this.file.takeRoom(0, bytes, 1);
     home.freeBlocks = free;
-    const superblock: Superblock = {
-      id: "00112233445566778899aabbccddeeff",
-      generation: 0,
-      blocks: ringBlocks(bytes),
-      tailPosition: 0,
-      tailSequence: 1,
-      durable: 1,
-      epoch: 0,
-      leaseMs: 0,
-      tailPrevious: 0,
-      backing: "/images",
-    };
+    const superblock = newSuperblock(ID, bytes, "/images", 0);
     const encoded = Buffer.alloc(BLOCK_BYTES);
     for (let slot = 0; slot < 2; slot++) {
       encodeSuperblock({ ...superblock, generation: slot }, encoded);
@@ -82,10 +72,11 @@ export class SimJournal {
       found.verdict === "end" || found.verdict === "torn",
       () => `an engine finds its journal in state ${found.verdict}`,
     );
+    const isUnread = this.broken !== 0 && this.deaths?.chance(0.5) === true;
     return {
       fd: this.home.descriptorOf(this.file),
-      superblock: superblock!,
-      scan: found,
+      superblock: isUnread ? newSuperblock(ID, this.file.now.length, "/images", 0) : superblock!,
+      scan: isUnread ? UNREAD : found,
       broken: this.broken,
       written: this.written,
       removedFd: this.home.descriptorOf(this.removals),
