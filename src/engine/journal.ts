@@ -8,13 +8,14 @@
  * A journal that has failed is declared void by a file beside the state, `void`, which names it: no recovery looks into it, also
  * when keeper and slab are gone.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Timers } from "../base/timers.ts";
 import { BLOCK_BYTES } from "../base/units.ts";
 import { errnoOf, PositionedFile } from "../device/positioned-file.ts";
+import { OWN_NAME } from "../fs/held.ts";
 import type { Inodes } from "../fs/inodes.ts";
 import { COMMIT_FRAMES_MAX, RING_AT } from "../journal/layout.ts";
 import { type Scan, scan, UNREAD } from "../journal/scan.ts";
@@ -23,14 +24,13 @@ import { O, SEEK_HOLE } from "../sys/constants.ts";
 import { IoVector } from "../sys/iovec.ts";
 import * as libc from "../sys/libc.ts";
 import { Mapping } from "../sys/memory.ts";
+import { createAnew, openDirectory, pathOfOpen, readText, syncDirectory } from "../sys/own-files.ts";
 import type { OpenJournal } from "../volume/journaling.ts";
 import { type EngineConfig, EngineFd } from "./config.ts";
 import { storedPathOf } from "./paths.ts";
 
 const AT = 3072;
 const ID_AT = AT + 16;
-/** Below the backing directory. */
-const VOID = ".hypegear/void";
 /** What a journal skips that begins anew behind damage, so that nothing of it is taken for newer. */
 const SEQUENCES_SKIPPED = 2 ** 32;
 
@@ -99,11 +99,19 @@ function read(config: EngineConfig, known: Known, log: Log): Found | Failure {
   }
 }
 
-const inBacking = (path: string): string => `/proc/self/fd/${EngineFd.backing}/${path}`;
+/** Calls `act` with a path of `.hypegear` in the backing directory. */
+function inOwn<T>(act: (base: string) => T): T {
+  const fd = openDirectory(`${pathOfOpen(EngineFd.backing)}/${OWN_NAME}`);
+  try {
+    return act(pathOfOpen(fd));
+  } finally {
+    closeSync(fd);
+  }
+}
 
 function isVoid(id: string): boolean {
   try {
-    return readFileSync(inBacking(VOID), "latin1").trim() === id;
+    return inOwn((base) => readText(`${base}/void`)).trim() === id;
   } catch {
     return false;
   }
@@ -112,16 +120,16 @@ function isVoid(id: string): boolean {
 /** 0 when it is on stable media, or a negated error number. */
 function declareVoid(id: string): number {
   try {
-    const file = openSync(inBacking(VOID), "w", 0o600);
-    try {
-      writeSync(file, `${id}\n`);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    const directory = openSync(inBacking(".hypegear"), O.RDONLY | O.DIRECTORY);
-    fsyncSync(directory);
-    closeSync(directory);
+    inOwn((base) => {
+      const file = createAnew(`${base}/void`);
+      try {
+        writeSync(file, `${id}\n`);
+        fsyncSync(file);
+      } finally {
+        closeSync(file);
+      }
+      syncDirectory(base);
+    });
     return 0;
   } catch (error) {
     return errnoOf(error);

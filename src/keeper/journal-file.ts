@@ -3,7 +3,7 @@
  * file of our own, `journal`; at a place that the user gave it may be a block device too, which is used whole. A file is
  * removed when all is home, of a device both ends are overwritten with zeros: by that it is known as free to use.
  */
-import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, rmSync } from "node:fs";
+import { fstatSync, ftruncateSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { E, errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
@@ -21,6 +21,7 @@ import {
 } from "../journal/superblock.ts";
 import { O, SEEK_DATA, SEEK_HOLE } from "../sys/constants.ts";
 import * as libc from "../sys/libc.ts";
+import { syncDirectory } from "../sys/own-files.ts";
 import type { StateDirectory } from "./state.ts";
 
 const LOCK_EX = 2;
@@ -180,12 +181,6 @@ function wipe(place: JournalPlace, file: PositionedFile): void {
     if (result < 0) throw new Failure(`${place.shown}: cannot be written: ${errnoName(result)}; see its device`);
   }
   file.flush();
-}
-
-function syncDirectory(path: string): void {
-  const fd = openSync(path, O.RDONLY | O.DIRECTORY);
-  fsyncSync(fd);
-  closeSync(fd);
 }
 
 function notOpened(place: JournalPlace, result: number): Failure {

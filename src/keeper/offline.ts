@@ -1,5 +1,5 @@
 /** A backing directory that nothing is mounted over: bringing home what an earlier mount left in its journal. */
-import { closeSync, readdirSync, rmSync } from "node:fs";
+import { closeSync } from "node:fs";
 import { ExitCode, Failure } from "../base/errors.ts";
 import { O } from "../sys/constants.ts";
 import { isRest, slabOfState } from "./adoption.ts";
@@ -31,6 +31,7 @@ export function recoverOffline(options: OfflineOptions): Recovered | undefined {
       return new Offline(options, root, states).run(states.read());
     } finally {
       closeSync(lock);
+      states.leave();
     }
   } finally {
     closeSync(root);
@@ -55,7 +56,7 @@ class Offline {
     const place = placeOf(known?.path ?? "", states);
     const outcome =
       state?.serving === false || state?.isVoid === true ? this.endIdle(place, known) : this.bringHome(place, state);
-    for (const name of heldIn(states)) rmSync(`${states.held}/${name}`, { force: true }); // their last user is gone
+    states.removeHeld();
     states.removeState();
     states.clear();
     const dead = deadMountsOf(this.options.backing).map(stillDead);
@@ -96,14 +97,6 @@ function conditionOf(place: JournalPlace): Condition {
   const { condition, file } = look(place, O.RDONLY);
   file?.close();
   return condition;
-}
-
-function heldIn({ held }: StateDirectory): string[] {
-  try {
-    return readdirSync(held);
-  } catch {
-    return [];
-  }
 }
 
 const stillDead = (mountpoint: string): string =>

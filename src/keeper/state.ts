@@ -1,6 +1,7 @@
 /**
  * `.hypegear/` in the backing directory: the lock that keeps a second daemon out, and the state that tells the next mount
  * whether a slab with unwritten data should exist. Reached through the directory's descriptor, so the mount does not hide it.
+ * The backing directory may be another user's: no symbolic link in it is followed, be it `.hypegear` itself or a file there.
  *
  * The state is written with serving = false before the slab is made, and with serving = true before the mount: so
  *   no state, or not serving   no guest ever wrote: nothing can be lost
@@ -13,18 +14,18 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmdirSync,
-  rmSync,
   statSync,
-  unlinkSync,
   writeSync,
 } from "node:fs";
 import { E, errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
 import { O } from "../sys/constants.ts";
 import * as libc from "../sys/libc.ts";
+import { createAnew, openDirectory, pathOfOpen, readText, removeFile, syncDirectory } from "../sys/own-files.ts";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -58,86 +59,93 @@ export interface State {
 export const currentBootId = (): string => readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
 
 export class StateDirectory {
-  private readonly base: string;
+  private readonly path: string;
   /** For messages. */
   private readonly shown: string;
+  /** Of the directory itself, while we hold the lock in it. */
+  private fd: number | undefined;
 
   /** `path` is where the backing directory is, or a /proc/self/fd path of it; `shown` what users know it as. */
   constructor(path: string, shown = path) {
-    this.base = `${path}/${NAME}`;
-    this.shown = shown;
+    this.path = `${path}/${NAME}`;
+    this.shown = `${shown}/${NAME}`;
   }
 
   /** Where the journal lies that is given no other place. */
   get journal(): string {
-    return `${this.base}/journal`;
+    return `${this.fd === undefined ? this.path : pathOfOpen(this.fd)}/journal`;
   }
 
   /** The same, as users know it. */
   get shownJournal(): string {
-    return `${this.shown}/${NAME}/journal`;
+    return `${this.shown}/journal`;
   }
 
-  /** Where files lie that were unlinked in use. */
-  get held(): string {
-    return `${this.base}/held`;
+  /** Calls `act` with a path of the directory itself. Throws the error of opening it. */
+  private within<T>(act: (base: string) => T): T {
+    if (this.fd !== undefined) return act(pathOfOpen(this.fd));
+    const fd = openDirectory(this.path);
+    try {
+      return act(pathOfOpen(fd));
+    } finally {
+      closeSync(fd);
+    }
   }
 
   /** The state, or undefined when there is none. Throws when it cannot be understood. */
   read(): State | undefined {
-    let text: string;
+    let texts: { state: string; voidJournal: string | undefined };
     try {
-      text = readFileSync(`${this.base}/state.json`, "utf8");
+      texts = this.within((base) => ({ state: readText(`${base}/state.json`), voidJournal: voidJournal(base) }));
     } catch (error) {
-      if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+      if (codeOf(error) === "ENOENT") return undefined;
       throw this.unusable(error);
     }
     try {
-      const state = JSON.parse(text) as State;
-      return state.journal !== undefined && state.journal.id === this.voidJournal()
-        ? { ...state, isVoid: true }
-        : state;
+      const state = JSON.parse(texts.state) as State;
+      return state.journal !== undefined && state.journal.id === texts.voidJournal ? { ...state, isVoid: true } : state;
     } catch (error) {
       const todo = "move it away only if no slab of it is left in /dev/shm";
-      throw new Failure(`${this.shown}/${NAME}/state.json: damaged; ${todo}`, ExitCode.refused, error);
-    }
-  }
-
-  /** The id of a journal that was declared void (`engine/journal.ts`). */
-  private voidJournal(): string | undefined {
-    try {
-      return readFileSync(`${this.base}/void`, "latin1").trim();
-    } catch {
-      return undefined;
+      throw new Failure(`${this.shown}/state.json: damaged; ${todo}`, ExitCode.refused, error);
     }
   }
 
   /** Replaces the state; it is on stable media when this returns. */
   write(state: State): void {
-    const fd = openSync(`${this.base}/state.new`, "w", 0o600);
-    try {
-      writeSync(fd, `${JSON.stringify(state, (key, value: unknown) => (key === "isVoid" ? undefined : value), 1)}\n`);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(`${this.base}/state.new`, `${this.base}/state.json`);
-    this.syncDirectory();
+    this.within((base) => {
+      const fd = createAnew(`${base}/state.new`);
+      try {
+        writeSync(fd, `${JSON.stringify(state, (key, value: unknown) => (key === "isVoid" ? undefined : value), 1)}\n`);
+        fsyncSync(fd);
+      } finally {
+        closeSync(fd);
+      }
+      renameSync(`${base}/state.new`, `${base}/state.json`);
+      syncDirectory(base);
+    });
   }
 
-  /** Takes the lock, making the directory if needed; the descriptor keeps it. Throws what `held` makes when another has it. */
+  /**
+   * Takes the lock, making the directory if needed; the descriptor keeps it. From then on all is done in that directory, whatever
+   * its name leads to. Throws what `held` makes when another has the lock.
+   */
   lock(held: (state: State | undefined) => Failure): number {
     try {
-      this.makeDirectory();
       for (;;) {
-        const fd = openSync(`${this.base}/lock`, O.RDWR | O.CREAT | O.NOFOLLOW | O.CLOEXEC, 0o600);
+        const directory = this.openOrMake();
+        const base = pathOfOpen(directory);
+        const fd = openSync(`${base}/lock`, O.RDWR | O.CREAT | O.NOFOLLOW | O.CLOEXEC, 0o600);
         const result = libc.flock(fd, LOCK_EX | LOCK_NB);
-        if (result === 0 && this.isCurrent(fd)) return fd;
+        if (result === 0 && isCurrent(fd, base)) {
+          this.fd = directory;
+          return fd;
+        }
         closeSync(fd);
+        closeSync(directory);
         if (result === -E.EWOULDBLOCK) throw held(this.read());
         if (result < 0)
           throw new Failure(
-            `${this.shown}/${NAME}/lock: cannot be locked: ${errnoName(result)}; is it on a filesystem with locks?`,
+            `${this.shown}/lock: cannot be locked: ${errnoName(result)}; is it on a filesystem with locks?`,
           );
       }
     } catch (error) {
@@ -147,62 +155,72 @@ export class StateDirectory {
 
   /** True if a keeper or an engine holds the lock. */
   isLocked(): boolean {
-    let fd: number;
     try {
-      fd = openSync(`${this.base}/lock`, O.RDWR | O.CLOEXEC);
+      return this.within((base) => {
+        const fd = openSync(`${base}/lock`, O.RDWR | O.NOFOLLOW | O.NONBLOCK | O.CLOEXEC);
+        const result = libc.flock(fd, LOCK_EX | LOCK_NB);
+        closeSync(fd);
+        return result === -E.EWOULDBLOCK;
+      });
     } catch {
       return false;
     }
-    const result = libc.flock(fd, LOCK_EX | LOCK_NB);
-    closeSync(fd);
-    return result === -E.EWOULDBLOCK;
+  }
+
+  /** Removes the files that were unlinked in use: their last user is gone. */
+  removeHeld(): void {
+    this.within((base) => {
+      let held: number;
+      try {
+        held = openDirectory(`${base}/held`);
+      } catch {
+        return; // there were none
+      }
+      for (const name of readdirSync(pathOfOpen(held))) removeFile(`${pathOfOpen(held)}/${name}`);
+      closeSync(held);
+    });
   }
 
   /** Removes the state: after this, nothing is expected of a slab or a journal. */
   removeState(): void {
-    for (const name of ["state.json", "void"]) rmSync(`${this.base}/${name}`, { force: true });
-    this.syncDirectory();
+    this.within((base) => {
+      for (const name of ["state.json", "void"]) removeFile(`${base}/${name}`);
+      syncDirectory(base);
+    });
   }
 
   /** Removes lock and directory. Call it holding the lock; what others put there stays. */
   clear(): void {
-    rmSync(`${this.base}/state.new`, { force: true });
-    unlinkSync(`${this.base}/lock`);
-    for (const directory of [`${this.base}/held`, this.base]) {
-      try {
-        rmdirSync(directory);
-      } catch {
-        // Not there, or not empty: a held file whose removal failed is the next mount's.
-      }
-    }
+    this.within((base) => {
+      for (const name of ["state.new", "lock"]) removeFile(`${base}/${name}`);
+      removeIfEmpty(`${base}/held`); // a held file whose removal failed is the next mount's
+    });
+    removeIfEmpty(this.path);
+    this.leave();
   }
 
-  private makeDirectory(): void {
+  /** The lock is given up. */
+  leave(): void {
+    if (this.fd !== undefined) closeSync(this.fd);
+    this.fd = undefined;
+  }
+
+  private openOrMake(): number {
     try {
-      mkdirSync(this.base, 0o700);
+      mkdirSync(this.path, 0o700);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      if (codeOf(error) !== "EEXIST") throw error;
     }
-  }
-
-  /** False when the lock file was removed between our open and our flock: two daemons would each hold a lock of their own. */
-  private isCurrent(fd: number): boolean {
-    try {
-      return fstatSync(fd).ino === statSync(`${this.base}/lock`).ino;
-    } catch {
-      return false;
-    }
-  }
-
-  private syncDirectory(): void {
-    const fd = openSync(this.base, O.RDONLY | O.DIRECTORY);
-    fsyncSync(fd);
-    closeSync(fd);
+    return openDirectory(this.path);
   }
 
   private unusable(error: unknown): Failure {
-    const code = (error as NodeJS.ErrnoException).code ?? String(error);
-    const what = `${this.shown}/${NAME}: cannot be used (${code})`;
+    const code = codeOf(error) ?? String(error);
+    if (code === "ENOTDIR" || code === "ELOOP") {
+      const why = "it, or a file in it, is a symbolic link or no directory, which is not followed";
+      return new Failure(`${this.shown}: cannot be used: ${why}; remove that`, ExitCode.refused, error);
+    }
+    const what = `${this.shown}: cannot be used (${code})`;
     if (code === "EACCES" || code === "EPERM") {
       return new Failure(
         `${what}: permission denied; run as the directory's owner or as root`,
@@ -213,5 +231,33 @@ export class StateDirectory {
     const todo =
       code === "EROFS" ? "the filesystem is read-only, remount it writable" : "check the filesystem and its free space";
     return new Failure(`${what}; ${todo}`, ExitCode.failed, error);
+  }
+}
+
+const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
+
+/** The id of a journal that was declared void (`engine/journal.ts`). */
+function voidJournal(base: string): string | undefined {
+  try {
+    return readText(`${base}/void`).trim();
+  } catch {
+    return undefined;
+  }
+}
+
+/** False when the lock file was removed between our open and our flock: two daemons would each hold a lock of their own. */
+function isCurrent(fd: number, base: string): boolean {
+  try {
+    return fstatSync(fd).ino === statSync(`${base}/lock`).ino;
+  } catch {
+    return false;
+  }
+}
+
+function removeIfEmpty(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch {
+    // Not there, or not empty.
   }
 }

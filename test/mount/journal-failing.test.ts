@@ -1,5 +1,5 @@
 /** Faults 16 and 17: the journal's device fails. No promise is given on it again, and none that was given is broken. */
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readFileSync, rmdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -97,8 +97,12 @@ const SHUT_DOWN_NEEDS = ["root", "/dev/fuse", "losetup", "mkfs.xfs", "xfs_io"];
 test("an engine that begins with a void journal does not look at it, and the mount ends well", async (context) => {
   need(context, ...SHUT_DOWN_NEEDS);
   const { daemon, image } = await shutDown();
+  const [declared, other] = [join(daemon.backing, ".hypegear/void"), join(scratchDirectory("other"), "file")];
+  writeFileSync(other, "another user's");
+  symlinkSync(other, declared);
   await flushed(image, 2, 0x32);
-  await waitFor("the journal to be declared void", () => existsSync(join(daemon.backing, ".hypegear/void")));
+  await waitFor("the journal to be declared void", () => lstatSync(declared).isFile());
+  expect(readFileSync(other, "utf8")).toBe("another user's");
   await daemon.kill("engine");
   await flushed(image, 3, 0x33);
   expect(readFileSync(image)[3 * 4096]).toBe(0x33);
