@@ -32,6 +32,7 @@ export interface MountOptions {
   transport: "auto" | "dev";
   io: "auto" | "uring" | "threads";
   allowOther: boolean;
+  noexec: boolean;
   logFile: string;
   logLevel: string;
   dirtyLimit: number;
@@ -128,6 +129,7 @@ export const MOUNT_OPTIONS: { [Key in keyof MountOptions]: Row<MountOptions[Key]
     parse: (text) => parseChoice(text, "--io", ["auto", "uring", "threads"]),
   },
   allowOther: { ...isSwitch, help: "let other users in, such as the one that runs the guests" },
+  noexec: { ...isSwitch, help: "no program can be run from the mount, as with -o user" },
   logFile: {
     value: "PATH",
     help: "append the log to this file",
@@ -180,7 +182,10 @@ export const kebab = (key: string): string => key.replace(/[A-Z]/g, (letter) => 
 
 /** What mount(8) passes on from fstab and which changes nothing here. */
 const IGNORED =
-  /^(defaults|rw|auto|noauto|nofail|user|users|owner|group|_netdev|async|(no)?(dev|suid|exec|atime|diratime)|relatime|x-.*|comment=.*)$/;
+  /^(defaults|rw|auto|noauto|nofail|_netdev|async|(no)?(dev|suid|atime|diratime)|relatime|x-.*|comment=.*)$/;
+
+/** What says by mount(8)'s own names whether programs can be run. */
+const NOEXEC: Readonly<Record<string, boolean>> = { exec: false, user: true, users: true, owner: true, group: true };
 
 /**
  * The options of one `-o` list, `key=value` or a switch's bare key, separated by commas. Later ones win. Throws a usage
@@ -190,6 +195,10 @@ export function parseOptionList(list: string): Partial<MountOptions> {
   const options: Record<string, unknown> = {};
   for (const item of list.split(",")) {
     if (item === "" || IGNORED.test(item)) continue;
+    if (Object.hasOwn(NOEXEC, item)) {
+      options["noexec"] = NOEXEC[item];
+      continue;
+    }
     const [name, value] = split(item);
     const key = OPTION_KEYS.find((candidate) => kebab(candidate) === name.replaceAll("_", "-"));
     if (key === undefined) throw unknownOption(name);

@@ -69,7 +69,7 @@ function mount(
 }
 
 function configOf(backing: string, mountpoint: string, options: MountOptions): KeeperConfig {
-  const { cacheSize, cache, io, showControl, logFile, allowOther, force, journal, journalSize } = options;
+  const { cacheSize, cache, io, showControl, logFile, allowOther, noexec, force, journal, journalSize } = options;
   const { durability, lossWindow, device, dirtyLimit, rateLimit, maxAge, logLevel } = options;
   const settings = { durability, lossWindow, device, dirtyLimit, rateLimit, maxAge, logLevel };
   return {
@@ -79,6 +79,7 @@ function configOf(backing: string, mountpoint: string, options: MountOptions): K
     journal,
     ...(journalSize === 0 ? {} : { journalBytes: journalSize }),
     allowOther,
+    noexec,
     force,
     engineScript: scriptPath("../engine/main.js"),
     engine: { cache, io, showControl, logFile, version, settings },

@@ -19,6 +19,7 @@ const DEVICE = "/dev/fuse";
 const DEVICE_NUMBER = 10 * 256 + 229;
 const MS_NOSUID = 2;
 const MS_NODEV = 4;
+const MS_NOEXEC = 8;
 const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 const F_SETFL = 4;
@@ -30,6 +31,8 @@ export interface MountRequest {
   mountpoint: string;
   /** Let users other than the mounting one in. */
   allowOther: boolean;
+  /** No program can be run from it. */
+  noexec: boolean;
 }
 
 /** Mounts and returns the non-blocking /dev/fuse descriptor that serves the mount. Throws a `Failure`; then nothing is mounted. */
@@ -103,7 +106,7 @@ export function detachStale(path: string): number {
 /** True while the mount with this id is in the table. */
 export const isMounted = (id: number): boolean => mountTable().some((entry) => entry.id === id && isOurs(entry));
 
-function mountAsRoot({ backing, mountpoint, allowOther }: MountRequest): number {
+function mountAsRoot({ backing, mountpoint, allowOther, noexec }: MountRequest): number {
   const fd = openDevice();
   const options = [
     `fd=${fd},rootmode=40000,user_id=${process.getuid!()},group_id=${process.getgid!()}`,
@@ -114,7 +117,7 @@ function mountAsRoot({ backing, mountpoint, allowOther }: MountRequest): number 
     utf8(backing),
     utf8(mountpoint),
     utf8(FILESYSTEM_TYPE),
-    MS_NOSUID | MS_NODEV,
+    MS_NOSUID | MS_NODEV | (noexec ? MS_NOEXEC : 0),
     utf8(options),
   );
   if (result === 0) return fd;
@@ -158,13 +161,14 @@ function deviceRefused(code: string, cause: unknown): Failure {
   return new Failure(`${DEVICE}: is missing (${code}); ${todo}`, ExitCode.failed, cause);
 }
 
-function mountAsUser({ backing, mountpoint, allowOther }: MountRequest): number {
+function mountAsUser({ backing, mountpoint, allowOther, noexec }: MountRequest): number {
   checkDeviceExists();
   const [ours, theirs] = socketPair();
   try {
     const options = [
       `fsname=${escaped(backing)},subtype=hypegear,nosuid,nodev,default_permissions,max_read=${REQUEST_BYTES_MAX}`,
       ...(allowOther ? ["allow_other"] : []),
+      ...(noexec ? ["noexec"] : []),
     ].join(",");
     const run = spawnSync("fusermount3", ["-o", options, "--", mountpoint], {
       encoding: "utf8",

@@ -13,6 +13,8 @@ export interface KeeperConfig {
   /** Its size if the user gave one. */
   journalBytes?: number | undefined;
   allowOther: boolean;
+  /** No program can be run from the mount. */
+  noexec: boolean;
   /** Go on although a slab that should be there is missing, or a journal, or images were changed beneath their data. */
   force: boolean;
   /** The engine's entry. */

@@ -172,7 +172,8 @@ class Opening {
   private mounted(root: number): number {
     const { mountpoint } = this.paths;
     const wasDead = this.replaceDead(root);
-    const fuse = mountFuse({ ...this.paths, allowOther: this.config.allowOther });
+    const { allowOther, noexec } = this.config;
+    const fuse = mountFuse({ ...this.paths, allowOther, noexec });
     this.undo.push(() => {
       if (!wasDead) unmountFuse(mountpoint, true);
       closeSync(fuse);

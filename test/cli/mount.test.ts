@@ -1,7 +1,7 @@
 /** `hypegear mount` and `umount` with the real engine: ready when it returns, home when it is unmounted, nothing left. */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -75,6 +75,21 @@ describe("mount", () => {
     expect(await readdir(at.mountpoint)).toContain(".hypegear");
     const stats = JSON.parse((await at.cli("stats", at.mountpoint, "--json")).stdout) as { durability: string };
     expect(stats.durability).toBe("volatile");
+    expect((await at.cli("umount", at.mountpoint)).code).toBe(ExitCode.done);
+  });
+
+  test.for([
+    { list: "noexec", code: 126 },
+    { list: "user", code: 126 },
+    { list: "users,exec", code: 0 },
+  ])("with -o $list a program in it ends with $code", async ({ list, code }, context) => {
+    need(context, "root", "/dev/fuse");
+    const at = site();
+    copyFileSync("/bin/true", join(at.backing, "program"));
+    expect(await at.cli("mount", at.backing, at.mountpoint, "--cache-size", "8M", "-o", list)).toMatchObject({
+      code: 0,
+    });
+    expect((await run("sh", ["-c", join(at.mountpoint, "program")])).code).toBe(code);
     expect((await at.cli("umount", at.mountpoint)).code).toBe(ExitCode.done);
   });
 

@@ -172,7 +172,7 @@ describe("a keeper", () => {
     for (const path of [root, named.backing, named.mountpoint]) chownSync(path, NOBODY, NOBODY);
     const prepare = "mount -t tmpfs none /mnt; mknod -m 666 /mnt/fuse c 10 229; mount --bind /mnt/fuse /dev/fuse";
     const user = `setpriv --reuid=${NOBODY} --regid=${NOBODY} --clear-groups`;
-    const started = await startKeeper(named, "serve", {}, [
+    const started = await startKeeper(named, "serve", { noexec: true }, [
       "unshare",
       "--mount",
       "sh",
@@ -181,6 +181,7 @@ describe("a keeper", () => {
       "sh",
     ]);
     expect(started.report).toMatchObject({ type: "ready", backing: named.backing });
+    expect(readFileSync(`/proc/${started.keeper.pid}/mounts`, "utf8")).toMatch(/ fuse\.hypegear \S*\bnoexec\b/);
     started.keeper.kill("SIGTERM");
     expect(await started.ended).toBe(ExitCode.done);
     expect(leftovers(named)).toEqual([]);

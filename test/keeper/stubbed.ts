@@ -90,6 +90,7 @@ export async function startKeeper(
     journal: "",
     journalBytes: 16 * 2 ** 20,
     allowOther: false,
+    noexec: false,
     force: false,
     engineScript: built("test/keeper/stub-engine.js"),
     engine: {
