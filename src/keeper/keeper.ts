@@ -130,19 +130,23 @@ class Keeper {
   private drained(result: number): void {
     if (!this.stopping) return;
     if (result < 0) this.log.error(`drain: not everything is home (${errnoName(result)}); unmounting, and trying on`);
-    void this.detach();
+    void this.detach().then((isDone) => {
+      this.stopping = isDone; // if it was refused, the next signal tries again
+    });
   }
 
-  /** Takes the mount out of the tree; who still uses it is served until the last close. */
-  private async detach(): Promise<void> {
+  /** Takes the mount out of the tree; who still uses it is served until the last close. False if that was refused. */
+  private async detach(): Promise<boolean> {
     const { mountpoint, mountId } = this.opened;
-    if (!isMounted(mountId)) return;
+    if (!isMounted(mountId)) return true;
     if (topMount(mountpoint)?.id !== mountId) {
-      this.log.error(`unmount ${mountpoint}: another mount lies on top of it; unmount that first`);
-      return;
+      this.log.error(`unmount ${mountpoint}: another mount lies on top of it; unmount that first, and end this again`);
+      return false;
     }
     await detachAside(mountpoint);
-    if (isMounted(mountId)) this.log.error(`unmount ${mountpoint}: refused; unmount it by hand`);
+    if (!isMounted(mountId)) return true;
+    this.log.error(`unmount ${mountpoint}: refused; unmount it by hand`);
+    return false;
   }
 
   private ended(code: number | null, signal: NodeJS.Signals | null): void {

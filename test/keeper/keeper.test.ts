@@ -138,6 +138,19 @@ describe("a keeper", () => {
     expect(leftovers(at)).toEqual([]);
   });
 
+  test("a SIGTERM that another mount on top made vain can be sent again when that is gone", async (context) => {
+    need(context, "root", "mount", "umount");
+    const at = places();
+    const started = await startKeeper(at, "serve");
+    await succeed("mount", ["-t", "tmpfs", "none", at.mountpoint]);
+    started.keeper.kill("SIGTERM");
+    await waitFor("the refusal", () =>
+      readFileSync(started.logFile, "utf8").includes("another mount lies on top of it"),
+    );
+    await succeed("umount", [at.mountpoint]);
+    await stopped(at, started);
+  });
+
   test("an aborted connection counts as an unmount", async (context) => {
     need(context, "root");
     const at = places();
