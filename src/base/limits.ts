@@ -103,6 +103,9 @@ export const LOSS_WINDOW_S_MAX = 300;
 export const MEMORY_SPARE_BYTES = 256 * MiB;
 /** Deaths of the engine in a row without a request served before the keeper gives up. */
 export const ENGINE_DEATHS_MAX = 5;
+/** How long an engine must have been ready for the deaths before it to be forgotten, microseconds: nobody may ask it for anything, and one
+ * that dies of what it takes over dies sooner. */
+export const ENGINE_SETTLED_US = 3_000_000;
 
 assert(WRITEBACK_START < DELAY_START && DELAY_START < 1, "the writer must start before writers are delayed");
 assert(

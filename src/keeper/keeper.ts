@@ -3,14 +3,14 @@
  * signal, and cleans up when the engine says that everything is home. It parses no request and touches no data.
  *
  *   engine ends with 0        the mount is gone and all is home: remove slab, journal and state, end
- *   engine dies, mounted      start it again; ENGINE_DEATHS_MAX deaths without a request served: stop, leave slab and state
+ *   engine dies, mounted      start it again; ENGINE_DEATHS_MAX deaths without a request served, each soon after its start: stop, leave slab and state
  *   engine dies, unmounted    start it again, for ever, ever slower: it still holds dirty data
  *   SIGTERM, SIGINT           ask the engine to drain, then detach the mount; its last user's close ends everything
  */
 import { openSync } from "node:fs";
 import { errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
-import { ENGINE_DEATHS_MAX, RETRY_US_FIRST, RETRY_US_LAST } from "../base/limits.ts";
+import { ENGINE_DEATHS_MAX, ENGINE_SETTLED_US, RETRY_US_FIRST, RETRY_US_LAST } from "../base/limits.ts";
 import { type Log, openLog } from "../base/log.ts";
 import type { ToKeeper } from "../engine/config.ts";
 import { detachAside, isMounted } from "../fuse/mount.ts";
@@ -58,8 +58,9 @@ class Keeper {
   private readonly onReady: (report: Ready) => void;
   private engine: EngineProcess | undefined;
   private starts = 0;
-  /** In a row, without a request served. */
+  /** In a row, without a request served, each soon after its start. */
   private deaths = 0;
+  private settled: NodeJS.Timeout | undefined;
   private isReady = false;
   private stopping = false;
   private failure: Failure | undefined;
@@ -109,6 +110,9 @@ class Keeper {
   }
 
   private serving(): void {
+    this.settled = setTimeout(() => {
+      this.deaths = 0;
+    }, ENGINE_SETTLED_US / 1000).unref();
     if (!this.isReady) {
       this.isReady = true;
       this.opened.detachOthers();
@@ -177,6 +181,7 @@ class Keeper {
   }
 
   private died(how: string): void {
+    clearTimeout(this.settled);
     this.deaths++;
     const mounted = isMounted(this.opened.mountId);
     const why = this.failure === undefined ? how : `${how}: ${this.failure.message}`;

@@ -12,9 +12,10 @@ import {
 } from "node:fs";
 import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { ExitCode } from "../../src/base/errors.ts";
-import { ENGINE_DEATHS_MAX } from "../../src/base/limits.ts";
+import { ENGINE_DEATHS_MAX, ENGINE_SETTLED_US } from "../../src/base/limits.ts";
 import { mountTable } from "../../src/sys/mount-table.ts";
 import { hypegear } from "../support/daemon.ts";
 import { isHypegearMount, unmountLazily } from "../support/mounts.ts";
@@ -95,6 +96,20 @@ describe("a keeper", () => {
     expect(next.report).toMatchObject({ type: "ready", cacheBytes: 8 * 2 ** 20 });
     expect(JSON.stringify(next.report)).toContain("the cache keeps its 8M because unwritten data is in it");
     expect(starts(events(at)).at(-1)).toBe("start 0 adopted");
+  });
+
+  test("forgets deaths once an engine has been ready for some time, though nobody asked it for anything", async (context) => {
+    need(context, "root");
+    const at = places();
+    const started = await startKeeper(at, "serve");
+    const killed = async (count: number): Promise<void> => {
+      kill(enginePids(at)[0]!);
+      await waitFor(`start ${count}`, () => starts(events(at)).includes(`start ${count}`));
+    };
+    for (let count = 1; count < ENGINE_DEATHS_MAX; count++) await killed(count);
+    await sleep(ENGINE_SETTLED_US / 1000 + 1000);
+    await killed(ENGINE_DEATHS_MAX);
+    await stopped(at, started);
   });
 
   test("starts the engine again and again after the unmount until everything is home", async (context) => {
