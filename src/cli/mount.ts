@@ -9,6 +9,7 @@ import { ExitCode, Failure } from "../base/errors.ts";
 import { THROUGH_BYTES_MAX } from "../base/limits.ts";
 import { formatSize } from "../base/size.ts";
 import type { Failed, KeeperConfig, Ready, Report } from "../keeper/config.ts";
+import { interrupted } from "../keeper/interrupts.ts";
 import { keep } from "../keeper/keeper.ts";
 import { kebab, MOUNT_OPTIONS, type MountOptions, OPTION_KEYS, parseOptionList } from "./mount-options.ts";
 import { ShareBar } from "./progress.ts";
@@ -100,10 +101,15 @@ async function startDetached(config: KeeperConfig, bar: ShareBar): Promise<ExitC
     detached: true,
     stdio: ["ignore", "ignore", "ignore", "pipe"],
   });
-  const interrupt = (): boolean => keeper.kill("SIGTERM");
+  let interruption: string | undefined;
+  const interrupt = (signal: NodeJS.Signals): void => {
+    interruption = signal;
+    keeper.kill("SIGTERM");
+  };
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
   const report = await reportOf(keeper, bar);
   keeper.unref();
+  if (report === undefined && interruption !== undefined) throw interrupted(config.backing, interruption);
   if (report === undefined)
     throw new Failure(
       `${config.backing}: the keeper ended before it served; see the log (--log-file, or --foreground)`,

@@ -18,6 +18,7 @@ import { topMount } from "../sys/mount-table.ts";
 import type { KeeperConfig, Ready } from "./config.ts";
 import { checkDirectories, realpathOfNew } from "./directories.ts";
 import { EngineProcess } from "./engine-process.ts";
+import { Interrupts, interrupted } from "./interrupts.ts";
 import { type Opened, open } from "./opening.ts";
 import { slabPath } from "./slab-file.ts";
 
@@ -33,6 +34,7 @@ export async function keep(
   ready: (report: Ready) => void,
   recovering: (share: number) => void,
 ): Promise<ExitCode> {
+  const interrupts = new Interrupts(config.backing);
   process.umask(0); // the engine creates files with exactly the mode that the caller asked for
   const { logFile, settings } = config.engine;
   const own =
@@ -41,9 +43,11 @@ export async function keep(
   const paths = checkDirectories(config.backing, config.mountpoint, logFile, config.journal, slabPath);
   const log = openLog(logFile, settings.logLevel, { role: "keeper", mountpoint: paths.mountpoint });
   try {
-    const opened = open(config, paths, log, recovering);
+    const opened = await open({ config, paths, log, progress: recovering, interrupts });
     for (const notice of opened.notices) log.warn(notice);
-    return await new Keeper(config, opened, log, ready).run();
+    const keeper = new Keeper(config, opened, log, ready);
+    interrupts.leave();
+    return await keeper.run();
   } catch (error) {
     log.error({ cause: (error as Error).cause }, (error as Error).message);
     throw error;
@@ -63,6 +67,8 @@ class Keeper {
   private settled: NodeJS.Timeout | undefined;
   private isReady = false;
   private stopping = false;
+  /** Of a signal that came before it served. */
+  private interruption: Failure | undefined;
   private failure: Failure | undefined;
   private settle: { resolve: (code: ExitCode) => void; reject: (error: Failure) => void } | undefined;
 
@@ -118,7 +124,7 @@ class Keeper {
       this.opened.detachOthers();
       const { backing, mountpoint, cacheBytes, notices } = this.opened;
       this.log.info({ engine: this.engine?.pid }, `serving ${backing} at ${mountpoint}`);
-      this.onReady({ type: "ready", backing, mountpoint, cacheBytes, notices });
+      if (!this.stopping) this.onReady({ type: "ready", backing, mountpoint, cacheBytes, notices });
     }
     if (this.stopping) this.engine?.send({ type: "drain" });
   }
@@ -128,6 +134,7 @@ class Keeper {
     this.log.info(`${signal}: draining, then unmounting`);
     if (this.stopping) return;
     this.stopping = true;
+    if (!this.isReady) this.interruption = interrupted(this.opened.backing, signal);
     if (this.isReady) this.engine?.send({ type: "drain" });
   }
 
@@ -177,7 +184,8 @@ class Keeper {
       return;
     }
     this.log.info("everything is home; ended");
-    this.settle!.resolve(ExitCode.done);
+    if (this.interruption === undefined) this.settle!.resolve(ExitCode.done);
+    else this.settle!.reject(this.interruption);
   }
 
   private died(how: string): void {

@@ -16,6 +16,7 @@ import { topMount } from "../sys/mount-table.ts";
 import { adoptable, type Verdict } from "./adoption.ts";
 import type { KeeperConfig } from "./config.ts";
 import { type Directories, deadMountsOf, directoryId, openBacking } from "./directories.ts";
+import type { Interrupts } from "./interrupts.ts";
 import { endMountJournal, Journals, type MountJournal } from "./journals.ts";
 import { createSlabFile, removeSlabFile, slabPath } from "./slab-file.ts";
 import { currentBootId, type KnownJournal, type State, StateDirectory } from "./state.ts";
@@ -38,11 +39,20 @@ export interface Opened {
   undo(): void;
 }
 
-/** Opens and mounts, or throws a `Failure` and leaves everything as it was. */
-export function open(config: KeeperConfig, paths: Directories, log: Log, progress: (share: number) => void): Opened {
-  const opening = new Opening(config, paths, log, progress);
+/** What a start is told, and tells. */
+export interface OpeningContext {
+  readonly config: KeeperConfig;
+  readonly paths: Directories;
+  readonly log: Log;
+  readonly progress: (share: number) => void;
+  readonly interrupts: Interrupts;
+}
+
+/** Opens and mounts, or rejects with a `Failure` and leaves everything as it was. */
+export async function open(context: OpeningContext): Promise<Opened> {
+  const opening = new Opening(context);
   try {
-    return opening.run();
+    return await opening.run();
   } catch (error) {
     opening.undoAll();
     throw error;
@@ -54,33 +64,38 @@ class Opening {
   private readonly paths: Directories;
   private readonly log: Log;
   private readonly progress: (share: number) => void;
+  private readonly interrupts: Interrupts;
   /** What takes back the steps that were done. */
   private readonly undo: (() => void)[] = [];
 
-  constructor(config: KeeperConfig, paths: Directories, log: Log, progress: (share: number) => void) {
+  constructor({ config, paths, log, progress, interrupts }: OpeningContext) {
     this.config = config;
     this.paths = paths;
     this.log = log;
     this.progress = progress;
+    this.interrupts = interrupts;
   }
 
   undoAll(): void {
     for (const step of this.undo.splice(0).toReversed()) step();
   }
 
-  run(): Opened {
-    const { config, paths, progress } = this;
+  async run(): Promise<Opened> {
+    const { config, paths, progress, interrupts } = this;
     const root = openBacking(paths.backing);
     this.undo.push(() => closeSync(root));
     const { states, lock } = this.locked(root);
     const verdict = adoptable(states, paths.backing, directoryId(root), config.force);
     const notices: string[] = [];
     const journals = new Journals({ config, states, root, backing: paths.backing, notices, progress });
-    const { state, slab, journal } = this.slabAndJournal(states, root, verdict, journals, notices);
+    await interrupts.check();
+    const { state, slab, journal } = await this.slabAndJournal(states, root, verdict, journals, notices);
     const { cacheBytes = config.cacheBytes } = verdict.slab ?? {};
     if (cacheBytes !== config.cacheBytes) notices.push(keptSize(cacheBytes, config.cacheBytes));
+    await interrupts.check();
     states.write({ ...state, serving: true });
     const fds = { fuse: this.mounted(root), backing: root, slab, lock, journal: journal?.file.fd };
+    await interrupts.check();
     return {
       ...paths,
       fds,
@@ -96,15 +111,15 @@ class Opening {
   }
 
   /** Carries on with those of the mount before, or makes new ones. */
-  private slabAndJournal(
+  private async slabAndJournal(
     states: StateDirectory,
     root: number,
     verdict: Verdict,
     journals: Journals,
     notices: string[],
-  ): { state: State; slab: number; journal: MountJournal | undefined } {
+  ): Promise<{ state: State; slab: number; journal: MountJournal | undefined }> {
     const found = verdict.slab;
-    const kept = this.kept(journals.settle(verdict));
+    const kept = this.kept(this.interrupts.endedBy(() => journals.settle(verdict)));
     if (kept !== undefined && this.wantsOther(kept)) notices.push(keptJournal(kept));
     const planned = kept === undefined ? journals.plan() : undefined;
     const known = kept?.known ?? planned?.known;
@@ -114,6 +129,7 @@ class Opening {
     if (found === undefined) this.undo.push(() => states.removeState());
     else this.undo.push(() => states.write({ ...state, serving: true, journal: kept?.known }));
     const journal = planned === undefined ? kept : this.undone(journals.make(planned), endMountJournal);
+    await this.interrupts.check();
     return { state, slab: found?.fd ?? this.newSlab(states, state), journal };
   }
 

@@ -11,7 +11,7 @@ import { HYPEGEAR, hypegear, mountHypegear } from "../support/daemon.ts";
 import { isHypegearMount, unmountLazily } from "../support/mounts.ts";
 import { need } from "../support/need.ts";
 import { isAlive, kill, processes } from "../support/processes.ts";
-import { type Outcome, run } from "../support/run.ts";
+import { type Outcome, run, start } from "../support/run.ts";
 import { testScope } from "../support/scope.ts";
 import { scratchDirectory } from "../support/scratch.ts";
 import { removeSlab } from "../support/slabs.ts";
@@ -20,7 +20,9 @@ import { waitFor } from "../support/wait.ts";
 let mark = 0;
 
 /** Two empty directories, and a way to run commands whose daemons are gone when the test ends. */
-function site(overItself = false): Places & { cli: (...args: string[]) => Promise<Outcome>; daemons: () => number[] } {
+function site(
+  overItself = false,
+): Places & { cli: (...args: string[]) => Promise<Outcome>; daemons: () => number[]; value: string } {
   const backing = scratchDirectory("backing");
   const mountpoint = overItself ? backing : scratchDirectory("mount");
   const slab = dirname(slabOf(backing));
@@ -39,7 +41,7 @@ function site(overItself = false): Places & { cli: (...args: string[]) => Promis
     await removeSlab(slab);
   });
   const cli = (...args: string[]): Promise<Outcome> => run(HYPEGEAR, args, { env: { HYPEGEAR_TEST_SITE: value } });
-  return { backing, mountpoint, behaviour: "", cli, daemons };
+  return { backing, mountpoint, behaviour: "", cli, daemons, value };
 }
 
 describe("mount", () => {
@@ -137,6 +139,36 @@ describe("mount", () => {
     expect(lines.at(-1)).toContain("everything is home; ended");
     expect(statSync(log).mode & 0o777).toBe(0o600);
   });
+});
+
+describe("mount that is interrupted before it serves", () => {
+  /** What the start has done by then. */
+  const steps = ["state.json", "journal"];
+
+  test.for(steps.flatMap((step) => [false, true].map((foreground) => ({ step, foreground }))))(
+    "when $step was made takes back what it made (in the foreground: $foreground)",
+    async ({ step, foreground }, context) => {
+      need(context, "root", "/dev/fuse");
+      const at = site();
+      const args = [
+        "mount",
+        at.backing,
+        at.mountpoint,
+        "--cache-size",
+        "256M",
+        ...(foreground ? ["--foreground"] : []),
+      ];
+      const env = { HYPEGEAR_TEST_SITE: at.value };
+      const command = start(HYPEGEAR, args, { env });
+      await waitFor(step, () => existsSync(join(at.backing, ".hypegear", step)));
+      command.child.kill("SIGINT");
+      const { code, stdout, stderr } = await command.outcome;
+      expect({ code, stdout }).toEqual({ code: ExitCode.failed, stdout: "" });
+      expect(stderr).toContain("before it served; it is not mounted\n");
+      await waitFor("the daemon's end", () => at.daemons().length === 0);
+      expect(leftovers(at)).toEqual([]);
+    },
+  );
 });
 
 describe("mount --foreground", () => {

@@ -1,5 +1,5 @@
 /** One external command, run to its end without blocking this process (which may be the only one to look after a mount). */
-import { type SpawnOptions, spawn } from "node:child_process";
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { MARK } from "./marks.ts";
 
 export interface Outcome {
@@ -19,7 +19,15 @@ export interface RunOptions {
 }
 
 /** Runs `command` and returns its outcome, whatever its exit code. Rejects when it cannot start or does not end in time. */
-export function run(command: string, args: readonly string[] = [], options: RunOptions = {}): Promise<Outcome> {
+export const run = (command: string, args: readonly string[] = [], options: RunOptions = {}): Promise<Outcome> =>
+  start(command, args, options).outcome;
+
+/** Like `run`, with the process, for a test that sends it signals. */
+export function start(
+  command: string,
+  args: readonly string[] = [],
+  options: RunOptions = {},
+): { child: ChildProcess; outcome: Promise<Outcome> } {
   const { timeout = 60_000, input = "" } = options;
   const child = spawn(command, args, spawnOptions(options));
   const collected = { stdout: "", stderr: "" };
@@ -28,7 +36,7 @@ export function run(command: string, args: readonly string[] = [], options: RunO
   }
   child.stdin?.on("error", () => {}); // a command that does not read its input closes it
   child.stdin?.end(input);
-  return new Promise((resolve, reject) => {
+  const outcome = new Promise<Outcome>((resolve, reject) => {
     const line = [command, ...args].join(" ");
     const timer = setTimeout(() => {
       child.kill("SIGKILL");
@@ -43,6 +51,7 @@ export function run(command: string, args: readonly string[] = [], options: RunO
       resolve({ code: code ?? -1, ...collected });
     });
   });
+  return { child, outcome };
 }
 
 /** Like `run`, for a command that must succeed: returns its standard output, rejects with its output when the exit code is not 0. */
