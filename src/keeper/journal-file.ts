@@ -21,11 +21,10 @@ import {
 } from "../journal/superblock.ts";
 import { O, SEEK_DATA, SEEK_HOLE } from "../sys/constants.ts";
 import * as libc from "../sys/libc.ts";
+import { isLocked, takeLock } from "../sys/lock.ts";
 import { syncDirectory } from "../sys/own-files.ts";
 import type { StateDirectory } from "./state.ts";
 
-const LOCK_EX = 2;
-const LOCK_NB = 4;
 const MiB = 2 ** 20;
 /** At each end of a block device that was ours. */
 const WIPED_BYTES = MiB;
@@ -57,7 +56,10 @@ export interface Look {
   readonly isBusy?: boolean;
 }
 
-/** Looks at what lies at `place`. Throws a `Failure` when that may not be opened. `flags`: O.RDWR or O.RDONLY. */
+/**
+ * Looks at what lies at `place`. Throws a `Failure` when that may not be opened. `flags`: O.RDWR, with which it is locked, or
+ * O.RDONLY, which keeps nobody from mounting meanwhile.
+ */
 export function look(place: JournalPlace, flags: number): Look {
   const own = place.path === "" ? O.NOFOLLOW : 0;
   const alone = flags === O.RDWR ? O.EXCL : 0; // of a device: nobody else has it, and no filesystem on it is mounted
@@ -68,7 +70,7 @@ export function look(place: JournalPlace, flags: number): Look {
   if (typeof file === "number") throw notOpened(place, file);
   try {
     if (!file.isDevice && !fstatSync(file.fd).isFile()) return { condition: "other", file };
-    const isBusy = libc.flock(file.fd, LOCK_EX | LOCK_NB) === -E.EWOULDBLOCK;
+    const isBusy = flags === O.RDWR ? takeLock(file.fd) === -E.EWOULDBLOCK : isLocked(file.fd);
     const { state, superblock } = readSuperblocks(file);
     const condition = state === "blank" && !isBlank(file) ? "alien" : state;
     return { condition, file, isBusy, ...(superblock === undefined ? {} : { superblock }) };
@@ -142,7 +144,7 @@ function fill(file: PositionedFile, { place, bytes, id, backing, nowMs }: NewJou
   const must = (result: number): void => {
     if (result < 0) throw notMade(place, bytes, result);
   };
-  libc.flock(file.fd, LOCK_EX | LOCK_NB);
+  takeLock(file.fd);
   if (!file.isDevice) {
     ftruncateSync(file.fd, 0);
     const allocated = libc.fallocate(file.fd, 0, 0, bytes);

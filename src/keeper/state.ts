@@ -24,11 +24,9 @@ import {
 import { E, errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
 import { O } from "../sys/constants.ts";
-import * as libc from "../sys/libc.ts";
+import { isLocked, takeLock } from "../sys/lock.ts";
 import { createAnew, openDirectory, pathOfOpen, readText, removeFile, syncDirectory } from "../sys/own-files.ts";
 
-const LOCK_EX = 2;
-const LOCK_NB = 4;
 const NAME = ".hypegear";
 
 export interface KnownJournal {
@@ -135,7 +133,7 @@ export class StateDirectory {
         const directory = this.openOrMake();
         const base = pathOfOpen(directory);
         const fd = openSync(`${base}/lock`, O.RDWR | O.CREAT | O.NOFOLLOW | O.CLOEXEC, 0o600);
-        const result = libc.flock(fd, LOCK_EX | LOCK_NB);
+        const result = takeLock(fd);
         if (result === 0 && isCurrent(fd, base)) {
           this.fd = directory;
           return fd;
@@ -158,9 +156,9 @@ export class StateDirectory {
     try {
       return this.within((base) => {
         const fd = openSync(`${base}/lock`, O.RDWR | O.NOFOLLOW | O.NONBLOCK | O.CLOEXEC);
-        const result = libc.flock(fd, LOCK_EX | LOCK_NB);
+        const result = isLocked(fd);
         closeSync(fd);
-        return result === -E.EWOULDBLOCK;
+        return result;
       });
     } catch {
       return false;

@@ -1,4 +1,6 @@
 /** Which journal a mount has: made, carried on with, brought home, or refused; the rows of `journal-adoption.ts`. */
+
+import { once } from "node:events";
 import {
   closeSync,
   copyFileSync,
@@ -16,10 +18,14 @@ import {
 import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import { ExitCode } from "../../src/base/errors.ts";
+import { ExitCode, Failure } from "../../src/base/errors.ts";
 import { SUPERBLOCK_BYTES } from "../../src/journal/layout.ts";
 import type { Report } from "../../src/keeper/config.ts";
+import { look, placeOf } from "../../src/keeper/journal-file.ts";
+import { StateDirectory } from "../../src/keeper/state.ts";
+import { O } from "../../src/sys/constants.ts";
 import { need } from "../support/need.ts";
+import { start } from "../support/run.ts";
 import { testScope } from "../support/scope.ts";
 import { scratchDirectory } from "../support/scratch.ts";
 import { removeSlab } from "../support/slabs.ts";
@@ -253,6 +259,31 @@ describe("without its slab in the same boot", () => {
     const next = await startKeeper(at, "serve");
     expect(text(next.report)).toContain("carrying on with the slab");
     await stopped(at, next);
+  });
+});
+
+describe("while somebody looks", () => {
+  test("at the journal, as check does for long, it can be mounted", async (context) => {
+    need(context, "root");
+    const at = await dead();
+    await cutPower(at);
+    const seen = look(placeOf("", new StateDirectory(at.backing)), O.RDONLY);
+    testScope(() => seen.file?.close());
+    expect(seen).toMatchObject({ condition: "good", isBusy: false });
+    const next = await startKeeper(at, "serve");
+    expect(next.report).toMatchObject({ type: "ready" });
+    await stopped(at, next);
+  });
+
+  test("at the lock, for an instant, it can be taken", async (context) => {
+    need(context, "root", "flock");
+    const at = await dead();
+    const states = new StateDirectory(at.backing);
+    const looking = start("flock", ["--shared", join(at.backing, ".hypegear/lock"), "sh", "-c", "echo; sleep 0.03"]);
+    await once(looking.child.stdout!, "data");
+    closeSync(states.lock(() => new Failure("in use")));
+    states.leave();
+    await looking.outcome;
   });
 });
 
