@@ -2,13 +2,15 @@
  * `hypegear umount`: everything home, then unmounted, then waited for the daemon's end. Exit 0 only when all of that is so.
  * A mount whose daemon is dead is only taken away: what it had not written home stays in the slab for the next mount.
  */
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command } from "commander";
 import { E, errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
 import { detachStale, unmountFuse } from "../fuse/mount.ts";
+import { keeperBehind } from "../keeper/directories.ts";
 import { type State, StateDirectory } from "../keeper/state.ts";
-import type { MountEntry } from "../sys/mount-table.ts";
+import { type MountEntry, mountTable } from "../sys/mount-table.ts";
 import { command, findMount, readStats } from "./control.ts";
 import { withProgress } from "./progress.ts";
 import { keptByNamespace, usersOf } from "./users.ts";
@@ -30,12 +32,13 @@ export function umountCommand(): Command {
 async function umount(mount: MountEntry): Promise<void> {
   const states = new StateDirectory(mount.source);
   const before = stateOf(states);
+  const keeper = keeperBehind(mount.path);
   if (detachStale(mount.path) === 0) {
     const left = async (): Promise<number> => (await readStats(mount.path)).dirty.bytes;
     await withProgress("draining", left, command(mount.path, "drain"));
     unmountOrExplain(mount);
   }
-  await daemonEnded(mount, states, before ?? states.read()); // a mount over its own directory hides its state
+  await daemonEnded(mount, states, before ?? states.read(), keeper); // a mount over its own directory hides its state
 }
 
 function unmountOrExplain(mount: MountEntry): void {
@@ -55,10 +58,19 @@ function unmountOrExplain(mount: MountEntry): void {
 
 /**
  * Waits until the mount's `state` is gone, which the keeper removes last, when everything is home; and then, for a moment, for
- * its end. Undefined: it is gone already.
+ * its end. Undefined: it is gone already, or not where it was, because the directory was renamed; only the keeper's end tells then.
  */
-async function daemonEnded(mount: MountEntry, states: StateDirectory, state: State | undefined): Promise<void> {
-  if (state === undefined || state.mountpoint !== mount.path) return;
+async function daemonEnded(
+  mount: MountEntry,
+  states: StateDirectory,
+  state: State | undefined,
+  keeper: number | undefined,
+): Promise<void> {
+  if (state === undefined) {
+    if (keeper !== undefined) await keeperGone(mount, keeper);
+    return;
+  }
+  if (state.mountpoint !== mount.path) return;
   await stateGone(mount, states, state);
   for (let polls = 0; polls < END_POLLS_MAX && isRunning(state.pid); polls++) await sleep(POLL_MS);
 }
@@ -72,13 +84,28 @@ function stateOf(states: StateDirectory): State | undefined {
   }
 }
 
+/** A process that ended and that its parent has not asked for yet does not run. */
 function isRunning(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "latin1"));
+  } catch {
+    return false;
   }
+}
+
+async function keeperGone(mount: MountEntry, keeper: number): Promise<void> {
+  for (let polls = 1; isRunning(keeper) && !isElsewhere(mount); polls++) {
+    throwIfKept(mount, polls);
+    await sleep(POLL_MS);
+  }
+}
+
+/** The mount was a copy of another one, which goes on. */
+const isElsewhere = ({ device }: MountEntry): boolean => mountTable().some((entry) => entry.device === device);
+
+function throwIfKept(mount: MountEntry, polls: number): void {
+  const keeper = polls % NAMESPACE_POLLS === 0 ? keptByNamespace(mount) : undefined;
+  if (keeper !== undefined) throw stillMounted(mount.path, keeper);
 }
 
 /** A state of another slab, or keeper, is of a mount that began meanwhile, maybe at the same place. */
@@ -92,8 +119,7 @@ async function stateGone(mount: MountEntry, states: StateDirectory, state: State
   };
   for (let polls = 1; !isOver(); polls++) {
     if (!states.isLocked() && !isOver()) throw daemonDied(source, path);
-    const keeper = polls % NAMESPACE_POLLS === 0 ? keptByNamespace(mount) : undefined;
-    if (keeper !== undefined) throw stillMounted(path, keeper);
+    throwIfKept(mount, polls);
     await sleep(POLL_MS);
   }
 }

@@ -2,7 +2,7 @@
  * The two directories of a mount, checked: they exist, may be used, and neither lies inside the other. A dead mount of ours stays
  * where it is while we look, and for good when we refuse: over BACKING itself it keeps guests from writing past the cache.
  */
-import { closeSync, fstatSync, openSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync, readlinkSync, realpathSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { E, errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
@@ -134,12 +134,17 @@ function refuseIfMounted(path: string): void {
   throw new Failure(`${path}: already mounted by hypegear, from ${entry.source}${by}; ${todo}`, ExitCode.refused);
 }
 
-/** The keeper of a live mount: its engine's parent. The mount hides the state file when it lies over its own directory. */
-function keeperBehind(mountpoint: string): number | undefined {
+/**
+ * The keeper of a live mount: its engine's parent, unless that runs another program, as who adopts an orphan. The mount hides the state
+ * file when it lies over its own directory.
+ */
+export function keeperBehind(mountpoint: string): number | undefined {
   try {
     const stats = JSON.parse(readFileSync(`${mountpoint}/.hypegear/stats.json`, "utf8")) as { engine: { pid: number } };
     const stat = readFileSync(`/proc/${stats.engine.pid}/stat`, "latin1");
-    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+    const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+    const programOf = (pid: number): string => readlinkSync(`/proc/${pid}/exe`);
+    return programOf(parent) === programOf(stats.engine.pid) ? parent : undefined;
   } catch {
     return undefined; // another user's mount, or an engine that is just being restarted
   }

@@ -1,7 +1,7 @@
 /** The commands against a mount whose engine is a stub that answers as told. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
@@ -10,8 +10,10 @@ import { events, leftovers, places, startKeeper, writeState } from "../keeper/st
 import { HYPEGEAR, hypegear } from "../support/daemon.ts";
 import { isHypegearMount } from "../support/mounts.ts";
 import { need } from "../support/need.ts";
+import { isAlive } from "../support/processes.ts";
 import { run } from "../support/run.ts";
 import { testScope } from "../support/scope.ts";
+import { scratchDirectory } from "../support/scratch.ts";
 import { waitFor } from "../support/wait.ts";
 
 /** Longer than umount waits for a keeper's end. */
@@ -59,6 +61,18 @@ describe("umount", () => {
       expect(await ended).toBe(ExitCode.done);
     },
   );
+
+  test("waits for the daemon's end also where the backing directory was renamed", async (context) => {
+    need(context, "root");
+    const at = places();
+    const { keeper, ended } = await startKeeper(at, "linger 4");
+    const moved = join(scratchDirectory("moved"), "images");
+    renameSync(at.backing, moved);
+    expect(await hypegear(["umount", at.mountpoint])).toEqual({ code: ExitCode.done, stdout: "", stderr: "" });
+    expect(isAlive(keeper.pid!)).toBe(false);
+    expect(await ended).toBe(ExitCode.done);
+    expect(leftovers({ ...at, backing: moved })).toEqual([]);
+  });
 
   test("leaves the mount in place when not everything can be brought home", async (context) => {
     need(context, "root");
