@@ -63,6 +63,12 @@ function complain(error: unknown): ExitCode {
 const say = (message: string): boolean =>
   process.stderr.write(`hypegear: ${message.trim().replaceAll(/\s*\n\s*/g, " ")}\n`);
 
+/** A reader that has enough, as head(1), is no error; a full disk is. */
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE")
+    process.exitCode = complain(new Failure(`standard output: ${error.code ?? error.message}`));
+});
+
 try {
   await program().parseAsync(withCommand(process.argv.slice(2)), { from: "user" });
 } catch (error) {

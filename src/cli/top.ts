@@ -18,8 +18,10 @@ export function topCommand(): Command {
 
 async function watch(mountpoint: string): Promise<void> {
   const draw = process.stdout.isTTY ? picture : line;
+  const ended = new AbortController();
+  process.stdout.once("error", () => ended.abort());
   let before = await readStats(mountpoint);
-  for (;;) {
+  while (!ended.signal.aborted) {
     await sleep(PERIOD_MS);
     const now = await readStats(mountpoint);
     process.stdout.write(draw(before, now));

@@ -198,6 +198,15 @@ describe("top", () => {
     expect(stdout).toMatch(/^(writes \d+\/s \S+  reads \d+\/s \S+  home \S+  dirty \S+ of \S+  cpu [\d.]+ %\n)+$/);
   });
 
+  test("ends without a word when its reader does", async (context) => {
+    need(context, "root", "/dev/fuse", "timeout");
+    const daemon = await mountHypegear();
+    const script = `{ timeout 20 "$1" top "$2"; echo "code $?" >&2; } | head -n 1`;
+    const { stdout, stderr } = await run("sh", ["-c", script, "sh", HYPEGEAR, daemon.mountpoint]);
+    expect(stdout).toMatch(/^writes [^\n]*\n$/);
+    expect(stderr).toBe("code 0\n");
+  });
+
   test("draws a picture on a terminal", async (context) => {
     need(context, "root", "/dev/fuse", "timeout", "script");
     const daemon = await mountHypegear();
