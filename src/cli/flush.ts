@@ -17,6 +17,6 @@ export function flushCommand(): Command {
 /** An image's path as the control file takes it: from the mount's root. */
 function insideOf(mountpoint: string, image: string): string {
   const inside = relative(mountpoint, resolve(mountpoint, image));
-  if (inside !== "" && !inside.startsWith("..") && !inside.includes("\n")) return inside;
+  if (inside !== "" && !/^\.\.(\/|$)/.test(inside) && !inside.includes("\n")) return inside;
   throw new Failure(`flush ${image}: not inside ${mountpoint}; give the image's path in the mount`, ExitCode.usage);
 }

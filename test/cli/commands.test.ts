@@ -147,6 +147,7 @@ describe("flush, set and stats", () => {
       ["flush", at.mountpoint],
       ["flush", at.mountpoint, "sub/disk 1.raw"],
       ["flush", at.mountpoint, `${at.mountpoint}/disk.raw`],
+      ["flush", at.mountpoint, "..img"],
       ["set", at.mountpoint, "rate-limit=10M", "dirty-limit=50%", "max-age=1m", "log-level=debug"],
     ];
     for (const command of commands)
@@ -155,6 +156,7 @@ describe("flush, set and stats", () => {
       "control flush",
       "control flush sub/disk 1.raw",
       "control flush disk.raw",
+      "control flush ..img",
       "control set rate-limit=10485760",
       "control set dirty-limit=0.5",
       "control set max-age=60",
