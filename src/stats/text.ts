@@ -56,7 +56,7 @@ function dirty({ dirty: { bytes, limit_bytes, oldest_us, seconds_to_clean } }: S
 function failing({ images, writeback }: StatsDocument): string {
   const before = writeback.errors === 0 ? "" : ` (${humanPlural(writeback.errors, "home write")} failed so far)`;
   if (images.failing === 0) return `nothing${before}`;
-  return `${humanPlural(images.failing, "IMAGE")} CANNOT BE WRITTEN HOME${before}: data kept and retried, see images.json`;
+  return `${humanPlural(images.failing, "image").toUpperCase()} CANNOT BE WRITTEN HOME${before}: data kept and retried, see images.json`;
 }
 
 function pressure({ pressure: { delay_us, waiting_requests }, writes: w }: StatsDocument): string {

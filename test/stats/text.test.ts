@@ -54,6 +54,7 @@ test("failing images stand out", () => {
   expect(line("failing", { failingImages: 1 })).toBe(
     "failing   1 IMAGE CANNOT BE WRITTEN HOME (2 home writes failed so far): data kept and retried, see images.json",
   );
+  expect(line("failing", { failingImages: 8 })).toContain("8 IMAGES CANNOT BE WRITTEN HOME");
 });
 
 test("pressure shows the delay of a write now, and how many wait", () => {
