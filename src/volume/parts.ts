@@ -103,7 +103,7 @@ export class VolumeParts {
     this.cache = new WriteCache(slab, frames, allocator, policy, counters);
     this.pressure = new Pressure(slab.frames, options.dirtyLimit);
     this.reader = new Reader(this.cache, slab, io, counters);
-    this.space = new Space(nowUs, () => this.durability?.changing());
+    this.space = new Space(frames, nowUs, () => this.durability?.changing());
     this.seeker = new Seeker(frames);
     this.shared = {
       cache: this.cache,
@@ -157,7 +157,7 @@ export class VolumeParts {
       maxAgeUs: () => this.maxAgeUs,
       failed: options.failed,
       changed: options.changed ?? (() => undefined),
-      settled: (image) => this.space.forget(image.slot),
+      settled: (image) => this.space.close(image.slot),
       flushing: (image) => this.durability?.flushingAtHome(image),
       flushed: (image, succeeded) => this.durability?.flushedAtHome(image, succeeded),
       writing: () => this.journaling?.journal.keepLease(),
@@ -172,7 +172,7 @@ export class VolumeParts {
       mayClose: (image) => this.mayClose(image),
       flush: (image) => this.takeHome(image, () => undefined),
       closed: (image) => {
-        this.space.forget(image.slot);
+        this.space.close(image.slot);
         this.writer.forget(image);
       },
     });

@@ -41,6 +41,7 @@ export class Volume extends VolumeParts implements ImageData {
       (frame) => journaling?.isCommitted(frame) ?? false,
     );
     journaling?.reconcile();
+    for (const image of this.openImages) this.space.takeOver(image);
     this.ticker.startAfter(restored.newest);
     const at = this.options.counters.at;
     // A kill can fall between a block and its count; the blocks are what is true.

@@ -1,5 +1,5 @@
 /** A backing filesystem that is full, over quota or read-only: told at the write, and nothing accepted is lost. */
-import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, test } from "vitest";
 import { mountHypegear } from "../support/daemon.ts";
@@ -60,6 +60,32 @@ test("a full filesystem that is mounted inside the backing directory says so at 
   await expectSame(join(small, "image"), source, accepted * MiB);
   await expectSame(join(backing, "other"), source);
 });
+
+test.for(["", " after a kill of the engine", " beside holes that were punched"])(
+  "room that was only put aside is not given to later writes, when there is little left%s",
+  async (what, context) => {
+    need(context, ...NEEDS, "fallocate");
+    const { directory } = await loopFilesystem("ext4", 384);
+    const source = await noise(420);
+    const daemon = await mountHypegear({ backing: directory, args: ["--cache-size", "1G"] });
+    const image = join(daemon.mountpoint, "image");
+    expect(await write(source, image, 0, 20)).toMatchObject({ code: 0 });
+    expect(statSync(join(directory, "image")).blocks).toBe(0);
+    if (what.includes("kill")) await daemon.kill("engine");
+    if (what.includes("holes")) await succeed("fallocate", ["-p", "-o", "0", "-l", "4096", image]);
+
+    const outcome = await write(source, image, 20, 400);
+
+    expect(outcome).toMatchObject({ code: 1, stderr: expect.stringMatching(/No space left/) as string });
+    const accepted = 20 + mibWritten(outcome);
+    expect(accepted).toBeGreaterThan(200);
+    expect(await fsync(image)).toMatchObject({ code: 0 });
+    expect(daemon.stats().writeback.errors).toBe(0);
+    expect(await daemon.umount()).toMatchObject({ code: 0 });
+    if (what.includes("holes")) await succeed("fallocate", ["-p", "-o", "0", "-l", "4096", source]);
+    await expectSame(join(directory, "image"), source, accepted * MiB);
+  },
+);
 
 test("when space is freed, the write that was refused is taken", async (context) => {
   need(context, ...NEEDS);
