@@ -1,5 +1,5 @@
 /** A backing filesystem that is full, over quota or read-only: told at the write, and nothing accepted is lost. */
-import { mkdirSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, statfsSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, test } from "vitest";
 import { mountHypegear } from "../support/daemon.ts";
@@ -99,6 +99,10 @@ test("when space is freed, the write that was refused is taken", async (context)
   const accepted = mibWritten(refused);
 
   await succeed("rm", [join(daemon.mountpoint, "ballast")]);
+  await waitFor("the room of the file, which its mount has to forget first", () => {
+    const { bfree, bsize } = statfsSync(directory);
+    return bfree * bsize >= 24 * MiB;
+  });
   expect(await write(source, image, accepted, 36 - accepted)).toMatchObject({ code: 0 });
 
   expect(await fsync(image)).toMatchObject({ code: 0 });
