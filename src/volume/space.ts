@@ -85,6 +85,21 @@ export class Space {
     }
   }
 
+  /**
+   * An operation at home is about to take up to `bytes`, which must not be what is put aside. The function that is returned is to be
+   * called when it has ended.
+   */
+  lend(image: Image, bytes: number): () => void {
+    const room = this.roomOf(image.file.device);
+    if (this.spare(image, room) < bytes) this.redeem(room);
+    room.putAside += bytes;
+    room.allowance = 0;
+    return () => {
+      room.putAside -= bytes;
+      room.allowance = 0;
+    };
+  }
+
   /** Holes may have come about (truncate, punch). What is put aside stays so, for what is dirty elsewhere. */
   forget(slot: InodeSlot): void {
     const chunks = this.books.get(slot)?.chunks ?? [];
@@ -135,16 +150,21 @@ export class Space {
 
   /** Asks the filesystem what is free. False when it is too little to go by the books. */
   private ask({ image, room }: Book, bytes: number): boolean {
-    let spare = image.file.freeBytes() - SPACE_MARGIN_BYTES;
-    for (const other of this.rooms.values()) {
-      if (!mayBeOne(other, room)) continue;
-      other.allowance = 0; // of what was free before
-      spare -= other.putAside;
-    }
-    room.allowance = Math.max(0, Math.min(spare, 64 * CHUNK_BYTES));
+    room.allowance = Math.max(0, Math.min(this.spare(image, room), 64 * CHUNK_BYTES));
     if (bytes <= room.allowance) return true;
     room.shortUntilUs = this.nowUs() + SPACE_RECHECK_US;
     return false;
+  }
+
+  /** Bytes that are free, less the margin and what is put aside; what might still have been put aside is taken back. */
+  private spare(image: Image, room: Room): number {
+    let bytes = image.file.freeBytes() - SPACE_MARGIN_BYTES;
+    for (const other of this.rooms.values()) {
+      if (!mayBeOne(other, room)) continue;
+      other.allowance = 0;
+      bytes -= other.putAside;
+    }
+    return bytes;
   }
 
   /** Allocates the blocks of a write at home. While what is put aside has no room, only those that need none. */

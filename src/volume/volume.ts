@@ -10,6 +10,7 @@ import { ImageFlag } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
 import { keepingNote } from "../cache/note.ts";
 import { Counter } from "../stats/counters.ts";
+import { FALLOC } from "../sys/constants.ts";
 import type { IoVector } from "../sys/iovec.ts";
 import { PARKED } from "./admission.ts";
 import type { ImageData } from "./contract.ts";
@@ -159,7 +160,9 @@ export class Volume extends VolumeParts implements ImageData {
 
   /** fallocate(2). */
   allocate(slot: InodeSlot, mode: number, offset: number, length: number, done: (result: number) => void): void {
-    this.onImage(slot, (image) => this.reshape.allocate(image, mode, offset, length), done);
+    const begin = (image: Image): Task<number> => this.reshape.allocate(image, mode, offset, length);
+    if ((mode & FALLOC.PUNCH_HOLE) !== 0) this.onImage(slot, begin, done);
+    else this.onImageLent(slot, length, begin, done);
   }
 
   /** copy_file_range(2). */
@@ -182,14 +185,30 @@ export class Volume extends VolumeParts implements ImageData {
       return;
     }
     source.holds++;
-    this.onImage(
+    this.onImageLent(
       to,
+      bytes,
       (image) => this.reshape.copy(source, fromOffset, image, toOffset, bytes),
       (outcome) => {
         source.holds--;
         done(outcome);
       },
     );
+  }
+
+  /** Begins an operation that allocates up to `bytes` at home. */
+  private onImageLent(
+    slot: InodeSlot,
+    bytes: number,
+    begin: (image: Image) => Task<number>,
+    done: (result: number) => void,
+  ): void {
+    const image = this.open(slot);
+    const ended = typeof image === "number" ? (): void => undefined : this.space.lend(image, bytes);
+    this.onImage(slot, begin, (outcome) => {
+      ended();
+      done(outcome);
+    });
   }
 
   private onImage(slot: InodeSlot, begin: (image: Image) => Task<number>, done: (result: number) => void): void {

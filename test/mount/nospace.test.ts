@@ -87,6 +87,24 @@ test.for(["", " after a kill of the engine", " beside holes that were punched"])
   },
 );
 
+test("an fallocate does not take the room that was put aside", async (context) => {
+  need(context, ...NEEDS, "fallocate");
+  const { directory } = await loopFilesystem("ext4", 384);
+  const source = await noise(20);
+  const daemon = await mountHypegear({ backing: directory });
+  const [image, other] = [join(daemon.mountpoint, "image"), join(daemon.mountpoint, "other")];
+  expect(await write(source, image, 0, 20)).toMatchObject({ code: 0 });
+  expect(statSync(join(directory, "image")).blocks).toBe(0);
+  const { bfree, bsize } = statfsSync(directory);
+
+  expect((await run("fallocate", ["-l", String(bfree * bsize - 2 * MiB), other])).stderr).toMatch(/No space left/);
+
+  expect(await fsync(image)).toMatchObject({ code: 0 });
+  expect(daemon.stats().writeback.errors).toBe(0);
+  expect(await daemon.umount()).toMatchObject({ code: 0 });
+  await expectSame(join(directory, "image"), source);
+});
+
 test("when space is freed, the write that was refused is taken", async (context) => {
   need(context, ...NEEDS);
   const { directory } = await loopFilesystem("ext4", 64);

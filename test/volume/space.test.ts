@@ -155,6 +155,22 @@ it("does not take room for what an earlier engine accepted as room for more besi
   expect(image.lacking).toBe(0);
 });
 
+it("lends no room that is put aside", () => {
+  const disk = Disk.spare(20);
+  const [image, other] = [new Sparse(disk), new Sparse(disk)];
+  expect(image.write(0, 3)).toBe(0);
+  space.lend(image as unknown as Image, 19 * MiB)();
+  expect(image.lacking).toBe(3);
+  const ended = space.lend(image as unknown as Image, 20 * MiB);
+  expect(image.lacking).toBe(0);
+  expect(other.write(0, 1)).toBe(0); // 20 MiB are as good as taken
+  expect(other.lacking).toBe(0);
+  ended();
+  nowUs += SPACE_RECHECK_US;
+  expect(other.write(1000, 1)).toBe(0);
+  expect(other.lacking).toBe(1);
+});
+
 it("refuses what needs room while what is put aside has none, and tries again", () => {
   const disk = Disk.spare(2);
   const [first, second] = [new Sparse(disk), new Sparse(disk)];
