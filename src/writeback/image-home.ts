@@ -126,7 +126,9 @@ export class ImageHome {
     if (group.length === 0) return;
     this.waiters = this.waiters.filter((waiter) => !group.includes(waiter));
     const dataOnly = group.every((waiter) => waiter.dataOnly);
-    if (dataOnly && !this.image.unflushed && this.image.homeSize >= this.image.size) {
+    // A block beyond the end is home without any write, and the journal may have an older one of it, to be voided when that is durable.
+    const isFlushed = !this.image.unflushed && this.image.written.count === 0;
+    if (dataOnly && isFlushed && this.image.homeSize >= this.image.size) {
       for (const waiter of group) waiter.done(0);
       return;
     }

@@ -50,7 +50,7 @@ export const VOLUME: readonly Mutant[] = [
     file: "src/volume/reshape.ts",
     find: "if (from.dirty.count + to.blocks > 0)",
     replace: "if (false)",
-    seeds: 4000,
+    seeds: 7000,
   },
   {
     bug: "a change of shape needs no device flush",
@@ -125,7 +125,7 @@ export const VOLUME: readonly Mutant[] = [
   {
     bug: "data of an unlinked image stays in the cache",
     file: "src/volume/volume.ts",
-    find: "cache.dropFrom(image, asBlock(0));",
+    find: "this.cache.dropFrom(image, asBlock(0));",
     replace: "",
     seeds: 2000,
   },
