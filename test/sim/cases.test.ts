@@ -132,6 +132,21 @@ describe("a removed file", () => {
     expect([...scene.volume.openImages]).toEqual([]);
   });
 
+  test("is kept by the journal until its removal is durable: a power cut brings its name back", () => {
+    const scene = new Scene({ mode: "sync" });
+    const { io } = scene;
+    writeScattered(scene, 7);
+    expect(scene.flush(A)).toBe(0);
+    const syncfs = io.syncfs.bind(io);
+    io.syncfs = (...call) => scene.after(5e6, () => syncfs(...call));
+    scene.result<void>((done) => scene.volume.discard(A, done));
+    const { checkpoint, ledger } = scene.journaling;
+    checkpoint.makeRoom();
+    scene.pass(3e6);
+    expect(scene.recovered().get(A)!.bytes.byte(0)).toBe(7);
+    scene.until("its removal is durable, and the tail has passed it", () => ledger.isEmpty);
+  });
+
   test("of a filesystem without times of birth leaves nothing to the next file of its inode", () => {
     const scene = new Scene({ mode: "sync" });
     scene.result<void>((done) => scene.volume.discard(A, done));

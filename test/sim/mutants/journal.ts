@@ -142,11 +142,4 @@ export const JOURNAL: readonly Mutant[] = [
     replace: "",
     seeds: 2000,
   },
-  {
-    bug: "what the journal has of a removed file goes before the removal is durable",
-    file: "src/volume/checkpoint.ts",
-    find: "removals.flush((result) => {",
-    replace: "((go) => go(0))((result) => {",
-    seeds: 6000,
-  },
 ];
