@@ -314,13 +314,13 @@ describe("set durability", () => {
     },
   );
 
-  test("to ordered is refused without a journal, and the mode stays", async (context) => {
+  test("to ordered is refused without the cache, and so without a journal, and the mode stays", async (context) => {
     need(context, "root", "/dev/fuse");
     const daemon = await mountHypegear({ args: ["--cache", "off"] });
     const refused = await daemon.cli("set", "durability=ordered");
     expect(refused).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/takes a journal, which this mount does not have; mount with one\n$/) as string,
+      stderr: expect.stringMatching(/takes the cache; mount without --cache off\n$/) as string,
     });
     expect(daemon.stats()).toMatchObject({ durability: "sync", journal: { state: "none" } });
     expect(await daemon.umount()).toMatchObject({ code: 0 });

@@ -5,7 +5,7 @@ export const WRITEBACK: readonly Mutant[] = [
   {
     bug: "a flush is answered without a device flush",
     file: "src/writeback/image-home.ts",
-    find: "if (dataOnly && !this.image.unflushed && this.image.homeSize >= this.image.size)",
+    find: "if (dataOnly && isFlushed && this.image.homeSize >= this.image.size)",
     replace: "if (dataOnly)",
     seeds: 300,
   },
@@ -47,9 +47,9 @@ export const WRITEBACK: readonly Mutant[] = [
   },
   {
     bug: "after a home write the device flush is left out",
-    file: "src/writeback/writer.ts",
-    find: "run.image.unflushed = true;",
-    replace: "",
+    file: "src/writeback/image-home.ts",
+    find: "const isFlushed = !this.image.unflushed && this.image.written.count === 0;",
+    replace: "const isFlushed = true;",
     seeds: 60,
   },
   {
