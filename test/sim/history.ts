@@ -228,15 +228,21 @@ export class History implements GuestContext {
     return this.engine.volume;
   }
 
+  /** Nothing is waited for, and no engine is still at what its predecessor had begun. */
+  private get isSettled(): boolean {
+    const isBusy = this.engine.isReshaping || this.promises.isGoingBack;
+    return this.open.size === 0 && this.waiting === 0 && !isBusy;
+  }
+
   /** Without further requests, all that were sent are answered. */
   private settle(): void {
     const limitUs = this.world.nowUs() + PATIENCE_US;
-    for (let turns = 0; this.open.size > 0 || this.waiting > 0 || this.engine.isReshaping; turns++) {
+    for (let turns = 0; !this.isSettled; turns++) {
       let canGoOn = true;
       this.protect(() => {
         canGoOn = this.turn(Number.POSITIVE_INFINITY);
       });
-      if (this.open.size + this.waiting === 0 && !this.engine.isReshaping) break;
+      if (this.isSettled) break;
       must(canGoOn && turns < TURNS_MAX && this.world.nowUs() < limitUs, () => `these hang: ${this.describeOpen()}`);
     }
     this.checkCounts();

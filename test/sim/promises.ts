@@ -63,6 +63,8 @@ export class Promises {
   /** When each change was answered. */
   private readonly answeredAtUs: number[] = [];
   private volume: Volume | undefined;
+  /** The one whose mode is changed to what it was before its predecessor was killed. */
+  private goingBack: Volume | undefined;
   /** Images that have lost their names. */
   private readonly removed: SimImage[] = [];
   /** What becomes of those in a power cut. */
@@ -166,13 +168,19 @@ export class Promises {
     });
   }
 
+  get isGoingBack(): boolean {
+    return this.goingBack !== undefined && this.goingBack === this.volume;
+  }
+
   /** The engine before was killed on its way to another mode. */
   private goBack(volume: Volume): void {
     const { mode } = this;
     const begunUs = this.world.nowUs();
     this.changing = true;
+    this.goingBack = volume;
     volume.setDurability(mode, (result) => {
       this.changing = false;
+      this.goingBack = undefined;
       this.world.note(() => `    went back to ${mode}: ${result}`);
       must(result === 0 || result === -E.EOPNOTSUPP || this.isFaulty, () => `the mode cannot become ${mode} again`);
       if (result < 0) this.mode = this.inForce;
