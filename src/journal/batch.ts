@@ -28,6 +28,8 @@ export interface JournalContext {
   readonly commitFrames: number;
   /** Home may come to be newer than the journal, and records be revoked. */
   mayRevoke(): boolean;
+  /** A write or flush failed, with a negated error number: nothing more is appended. */
+  failed(result: number): void;
   /** An instant that orders this moment among writes. */
   tick(): Instant;
   /** The image whose frames bear `slot`. */

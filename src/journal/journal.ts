@@ -29,8 +29,7 @@ import { Superblocks, writeWhole } from "./superblocks.ts";
 export const RESERVED_BLOCKS = 64;
 
 export class Journal {
-  /** The negated error number of the first write or flush that failed; 0: none did. */
-  broken: number;
+  private error: number;
   /** A transaction is being written. */
   busy = false;
   /** Ring blocks that are taken when it is over, at the most. */
@@ -62,15 +61,20 @@ export class Journal {
   ) {
     this.context = context;
     this.fd = fd;
-    this.broken = broken;
+    this.error = broken;
     this.superblocks = new Superblocks(context.io, context.clock, fd, { ...superblock, epoch: epoch + 1 });
     this.ring = new Ring(superblock.blocks, superblock.tailPosition, position);
     this.ahead = new Ahead(context.io, fd, this.ring, written, (outcome) => {
-      this.broken ||= outcome;
+      if (outcome < 0) this.fail(outcome);
     });
     this.next = sequence;
     this.durable = sequence;
     this.builder = new CommitBuilder(context, previous);
+  }
+
+  /** The negated error number of the first write or flush that failed; 0: none did. */
+  get broken(): number {
+    return this.error;
   }
 
   /** Sequence of the last commit that is on stable media; 0: there is none. */
@@ -160,8 +164,12 @@ export class Journal {
     return yield* result((done) => this.context.io.fsync(this.fd, true, done));
   }
 
+  /** Known to the next engine, too, before anybody acts on it: home may be given what the journal was not told of from now on. */
   private fail(outcome: number): number {
-    this.broken = outcome;
+    if (this.error === 0) {
+      this.error = outcome;
+      this.context.failed(outcome);
+    }
     return outcome;
   }
 
@@ -233,7 +241,7 @@ export class Journal {
     this.trimming = true;
     runTask(this.moveTail(tail), (outcome) => {
       this.trimming = false;
-      if (outcome < 0) this.broken = outcome;
+      if (outcome < 0) this.fail(outcome);
       else {
         this.ring.tail = tail.position;
         this.context.ledger.drop(sequence);
@@ -260,7 +268,7 @@ export class Journal {
     this.trimming = true;
     runTask(this.beginAnew(), (outcome) => {
       this.trimming = false;
-      if (outcome < 0) this.broken = outcome;
+      if (outcome < 0) this.fail(outcome);
       else this.isReady = true;
     });
   }
@@ -284,7 +292,7 @@ export class Journal {
     this.trimming = true;
     runTask(this.superblocks.writeNext(this.durable), (outcome) => {
       this.trimming = false;
-      if (outcome < 0) this.broken = outcome;
+      if (outcome < 0) this.fail(outcome);
     });
   }
 

@@ -47,7 +47,6 @@ export class Committing {
   /** The transaction that is being written changes a shape. */
   protected actsUnderway = false;
   private renewed = false;
-  private told = false;
   /** Of a journal that has failed: whether it is declared void, and who waits for that. */
   protected voiding: "no" | "begun" | "done" = "no";
   private voidAtUs = 0;
@@ -371,8 +370,6 @@ export class Committing {
    */
   private giveUp(): void {
     const { cache, journal, checkpoint } = this.context;
-    if (!this.told) this.context.failed(journal.broken);
-    this.told = true;
     if (cache.commits.holdsBack) cache.holdBack(this.context.images(), false);
     for (const { image, isHome, done } of this.waiters.takeAll()) {
       if (isHome && this.voiding !== "done") this.voidWaiters.push(done);

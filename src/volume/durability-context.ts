@@ -27,7 +27,6 @@ export interface DurabilityContext extends Omit<TransactionContext, "isTold" | "
   dirtyLimit(): number;
   /** Writes wait for room. */
   isCrowded(): boolean;
-  failed(result: number): void;
   /** Declares the journal void, for good: no recovery looks into it. `done` gets 0 when that is durable. */
   abandon(done: (result: number) => void): void;
   readonly timers: Timers;

@@ -103,6 +103,7 @@ export class Journaling {
       imageOf: (slot: InodeSlot) => transactions.live(slot),
       facts: transactions.facts.bind(transactions),
       tick: () => ticker.tick(),
+      failed: (result: number) => found.failed(result),
       mayRevoke: () => !this.durability.isTold,
     };
     this.removals = new Removals(context.io, found.removedFd);
@@ -125,7 +126,6 @@ export class Journaling {
         ...context,
         ledger,
         ...names,
-        failed: (result) => found.failed(result),
         abandon: (done) => this.abandon(done),
         journal,
         checkpoint,
