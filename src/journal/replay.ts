@@ -134,7 +134,7 @@ class Replay {
     const open = new Map<PlannedImage, ReplayFile>();
     const problems: string[] = [];
     for (const image of images) {
-      if (image.isGone && image.blocks.size === 0) continue;
+      if (image.isGone && image.blocks.size === 0 && image.actions.length === 0) continue;
       const { path } = image.facts;
       const file = this.target.open(image.identity, path);
       if (file === "removed" || (file === "missing" && image.isGone)) continue;

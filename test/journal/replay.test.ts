@@ -84,6 +84,13 @@ test("recovery brings home what is live, flushes it, and only then empties the j
   expect(scene.live).toBe(0);
 });
 
+test("a file that was cut, and then removed, is cut if a power cut has brought it back", () => {
+  const cut: MadeCommit = { operations: [{ kind: "truncate", offset: B }], size: B };
+  const scene = new Scene(2 * B, DATA, cut, { operations: [{ kind: "gone", offset: 0 }] });
+  scene.recover();
+  expect(scene.homeSize).toBe(B);
+});
+
 test("a home write that fails leaves the journal as it is, and says what to do", () => {
   const scene = new Scene(2 * B, DATA);
   scene.writeError = -E.EIO;

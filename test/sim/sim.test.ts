@@ -33,6 +33,7 @@ const FOUND_WHOLE = new Map([
 ]);
 
 const FOUND = new Map([
+  [800_017_841, "recovery did not cut a file that a power cut had brought back, since it had no block for it"],
   [600_085_020, "an engine was killed between its journal's failure and its telling the next one"],
   [510_055_506, "the history's last drain did not wait for a change of mode that an engine went back on"],
   [740_005_603, "a flush did not wait for a block beyond the end, and left what the journal had of it"],
