@@ -21,6 +21,13 @@ export interface CommitHolder {
 export class Commits {
   /** Newest frames of which the journal has nothing, and is not being given them. */
   uncommitted = 0;
+  /** Of these, whole blocks that may go home all the same: of images whose `extension` is open. */
+  extending = 0;
+  /** Those images. */
+  readonly extended = new Set<Image>();
+  /** Images with so many blocks in their extensions that it is worth while to open them, and the number. */
+  readonly grown = new Set<Image>();
+  grownFrom = Number.POSITIVE_INFINITY;
   /** There is a journal. */
   tracks = false;
   /** Only committed frames may go home: the policy hears of a frame when it is. */
@@ -43,19 +50,87 @@ export class Commits {
   add(image: Image, frame: FrameNo): void {
     if (this.frames.commit(frame) !== 0) return;
     this.uncommitted++;
+    if (this.isBeyond(image, frame)) this.countBeyond(image, 1);
     if (this.tracks) this.remember(image, frame);
   }
 
   /** It no longer is. */
-  remove(frame: FrameNo): void {
-    if (this.frames.commit(frame) === 0) this.uncommitted--;
+  remove(image: Image, frame: FrameNo): void {
+    if (this.frames.commit(frame) !== 0) return;
+    this.uncommitted--;
+    if (this.isBeyond(image, frame)) this.countBeyond(image, -1);
+  }
+
+  private isBeyond({ extension }: Image, frame: FrameNo): boolean {
+    return this.frames.block(frame) >= extension.from && this.frames.isFull(frame);
+  }
+
+  private countBeyond(image: Image, change: number): void {
+    const { extension } = image;
+    extension.blocks += change;
+    if (extension.isOpen) this.extending += change;
+    else if (extension.blocks >= this.grownFrom) this.grown.add(image);
+  }
+
+  /** All that was uncommitted of `image` was taken for a commit that speaks of its end as it is now. */
+  private beginExtension(image: Image): void {
+    const { extension } = image;
+    if (extension.isOpen) this.extending -= extension.blocks;
+    extension.blocks = 0;
+    extension.from = image.blocksBefore;
+    extension.next = 0;
+    this.grown.delete(image);
+  }
+
+  /** What comes beyond its end may go home from now on. */
+  openExtension(image: Image): void {
+    if (image.extension.isOpen) return;
+    image.extension.isOpen = true;
+    this.grown.delete(image);
+    this.extended.add(image);
+    this.extending += image.extension.blocks;
+  }
+
+  /** It may no longer; what is on its way goes on. */
+  closeExtension(image: Image): void {
+    this.grown.delete(image);
+    if (!image.extension.isOpen) return;
+    image.extension.isOpen = false;
+    this.extended.delete(image);
+    this.extending -= image.extension.blocks;
+  }
+
+  /** Puts frames of the open extension of `image`, each once, into `out` from `at` on while there is room; the place behind the last. */
+  chooseExtension({ extension, uncommitted, slot }: Image, out: Int32Array, at: number): number {
+    let end = at;
+    for (; extension.next < uncommitted.count && end < out.length; extension.next++) {
+      const frame = uncommitted.at(extension.next);
+      const isDirty = this.is(slot, frame) && this.frames.state(frame) === FrameState.dirty;
+      if (isDirty && this.frames.block(frame) >= extension.from && this.frames.isFull(frame)) out[end++] = frame;
+    }
+    return end;
   }
 
   private remember(image: Image, frame: FrameNo): void {
     const { uncommitted } = image;
     if (uncommitted.isOverfull) return;
     uncommitted.push(frame);
-    if (uncommitted.count > 2 * image.blocks + QUEUE_SLACK) uncommitted.overflow();
+    if (uncommitted.count <= 2 * image.blocks + QUEUE_SLACK) return;
+    if (image.extension.isOpen) this.compact(image);
+    else uncommitted.overflow();
+  }
+
+  /** Lets go of what is no longer uncommitted: of an extension that goes home most is not. */
+  private compact({ slot, uncommitted, extension }: Image): void {
+    const seen = new Set<FrameNo>();
+    let chosen = 0;
+    uncommitted.retain((frame, index) => {
+      const isKept = this.is(slot, frame) && !seen.has(frame); // a number may come again: the last counts
+      if (isKept) seen.add(frame);
+      if (isKept && index < extension.next) chosen++;
+      return isKept;
+    });
+    extension.next = chosen;
   }
 
   /** True if `frame` is the newest of a block of the image at `slot`, and uncommitted. */
@@ -71,6 +146,12 @@ export class Commits {
     if (!this.holdsBack) return true;
     const mark = this.frames.commit(frame);
     return mark !== 0 && mark !== UNDERWAY;
+  }
+
+  /** The same, but true for what the journal need not have because it lies in an open extension: no victim, it goes by itself. */
+  mayGo(image: Image, frame: FrameNo): boolean {
+    if (this.mayGoHome(frame)) return true;
+    return image.extension.isOpen && this.frames.commit(frame) === 0 && this.isBeyond(image, frame);
   }
 
   /** Calls `each` with every uncommitted frame of `image`, perhaps more than once. */
@@ -90,6 +171,7 @@ export class Commits {
       out[end++] = frame;
     });
     image.uncommitted.clear();
+    this.beginExtension(image);
     return end;
   }
 

@@ -1,6 +1,7 @@
 /** The images that have open backing files or dirty data, by inode slot, and what the engine knows of each. */
-import type { InodeSlot } from "../base/units.ts";
+import { BLOCK_BYTES, type InodeSlot } from "../base/units.ts";
 import type { HomeFile } from "../device/home-file.ts";
+import { Extension } from "./extension.ts";
 import type { FrameTable } from "./frames.ts";
 import { type Allocation, ImageFlag, type ImageTable } from "./image.ts";
 import { FrameList } from "./list.ts";
@@ -25,6 +26,7 @@ export class Image {
   shapeDurable = 0;
   /** Frames that the journal may not have yet: among them all of which it has nothing, each perhaps more than once. Overfull: any may be one. */
   readonly uncommitted = new FrameQueue();
+  readonly extension: Extension;
   /** Bytes of the backing file; at most `size`. */
   homeSize: number;
   /** Home reads under way. */
@@ -55,6 +57,12 @@ export class Image {
     this.reach = this.homeSize;
     // Home is longer when an engine was killed as an operation that nobody asks for again had made it so.
     this.sizeNow = table.flags(slot) & ImageFlag.size ? Math.max(table.size(slot), this.homeSize) : this.homeSize;
+    this.extension = new Extension(this.blocksBefore);
+  }
+
+  /** Blocks of which it has at least one byte. */
+  get blocksBefore(): number {
+    return Math.ceil(this.sizeNow / BLOCK_BYTES);
   }
 
   /** Most frames that `uncommitted` can come to. */

@@ -27,6 +27,14 @@ export class FrameQueue {
     if (this.frames.length > 1024 * FIRST_CAPACITY) this.frames = new Int32Array(FIRST_CAPACITY);
   }
 
+  /** Keeps those of which `isKept` is true; the last is asked about first. */
+  retain(isKept: (frame: FrameNo, index: number) => boolean): void {
+    let at = this.count;
+    for (let i = this.count - 1; i >= 0; i--) if (isKept(this.at(i), i)) this.frames[--at] = this.at(i);
+    this.frames.copyWithin(0, at, this.count);
+    this.count -= at;
+  }
+
   /** Lets go of all frames: there are so many that whoever wants them finds them elsewhere. Until `clear`. */
   overflow(): void {
     this.clear();

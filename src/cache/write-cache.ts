@@ -129,7 +129,7 @@ export class WriteCache {
       frames.setState(frame, FrameState.dirty);
       this.index.replace(old, frame);
       image.dirty.replace(old, frame);
-      this.commits.remove(old);
+      this.commits.remove(image, old);
       const wasListed = observer.isListed(old); // if it was not, it had been chosen to go home, and is hot again
       this.commits.add(image, frame);
       if (!this.commits.mayGoHome(frame)) observer.removed(old);
@@ -142,7 +142,7 @@ export class WriteCache {
     frames.setSince(frame, frames.stamp(frame));
     frames.setState(frame, FrameState.dirty);
     this.index.replace(old, frame);
-    this.commits.remove(old);
+    this.commits.remove(image, old);
     if (state === FrameState.inflight) {
       frames.setState(old, FrameState.doomed); // stays in image.dirty until its write has ended: a flush waits for it
     } else {
@@ -220,7 +220,7 @@ export class WriteCache {
     assert(state !== FrameState.inflight, "whoever drops blocks waits for the image's home writes first");
     this.index.remove(frame);
     this.blocks--;
-    this.commits.remove(frame);
+    this.commits.remove(image, frame);
     if (state === FrameState.dirty) {
       image.dirty.remove(frame);
       this.observer.removed(frame);
@@ -310,7 +310,7 @@ export class WriteCache {
       this.writtenBlocks--;
       this.index.remove(frame);
       this.blocks--;
-      this.commits.remove(frame);
+      this.commits.remove(image, frame);
       this.commits.homed(image, frame);
       this.countWriteback(1);
       this.retire(frame);
@@ -342,6 +342,7 @@ export class WriteCache {
   /** From now on, or no longer, only committed frames go home. Those that are on their way go on. */
   holdBack(images: Iterable<Image>, held: boolean): void {
     this.commits.holdsBack = held;
+    for (const image of this.commits.extended) this.commits.closeExtension(image);
     for (const { dirty } of images) {
       for (let frame = dirty.head; frame !== NONE; frame = dirty.after(frame)) {
         if (this.frames.state(frame) !== FrameState.dirty) continue;
@@ -386,7 +387,7 @@ export class WriteCache {
         return;
       }
       this.index.remove(other);
-      this.commits.remove(other);
+      this.commits.remove(image, other);
       image.dirty.remove(other);
       this.observer.removed(other);
       this.blocks--;

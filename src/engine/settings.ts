@@ -165,7 +165,7 @@ export class Settings {
     this.log.level = current.logLevel;
     const device = this.deviceNow();
     if (journaling !== undefined) {
-      journaling.durability.lossWindowUs = current.lossWindow * 1e6;
+      journaling.durability.window.lengthUs = current.lossWindow * 1e6;
       journaling.router.device = device.class;
     }
     return device;

@@ -15,6 +15,8 @@ export interface Batch {
   readonly frames: Int32Array;
   readonly count: number;
   readonly operations: readonly { kind: OperationKind; image: LiveImage; offset: number; length: number }[];
+  /** Images of which its first commit speaks whatever else there is to say of them. */
+  readonly named: readonly LiveImage[];
 }
 
 export interface JournalContext {

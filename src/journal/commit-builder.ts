@@ -30,6 +30,8 @@ export interface Part {
   blocks: number[][];
   /** Those whose shape it changes. */
   acting: readonly LiveImage[];
+  /** Those whose home may be longer than it says. */
+  exact: LiveImage[];
   end: number;
   checksum: number;
 }
@@ -69,14 +71,14 @@ export class CommitBuilder {
   }
 
   /** What is true of the batch's images now: guests go on while it is written. */
-  instantOf({ frames, count, operations }: Batch): InstantOfBatch {
+  instantOf({ frames, count, operations, named }: Batch): InstantOfBatch {
     const { context } = this;
     const images = new Map<InodeSlot, LiveImage>();
     for (let i = 0; i < count; i++) {
       const slot = context.frames.image(frames[i] as FrameNo);
       if (!images.has(slot)) images.set(slot, context.imageOf(slot));
     }
-    const all = new Set([...operations.map(({ image }) => image), ...images.values()]);
+    const all = new Set([...named, ...operations.map(({ image }) => image), ...images.values()]);
     const changes = new Map(operations.map(({ image, kind }) => [image, kind]));
     const facts = new Map([...all].map((image) => [image, context.facts(image, changes.get(image))]));
     return { instant: context.tick(), isAnew: !context.ledger.hasActions, images, facts };
@@ -89,11 +91,15 @@ export class CommitBuilder {
   build(batch: Batch, from: number, isFirst: boolean, instant: InstantOfBatch): Part {
     const { descriptor, context } = this;
     const { frames } = context;
-    const part: Part = { sequence: 0, images: [], sizes: [], blocks: [], acting: [], end: 0, checksum: 0 };
+    const part: Part = { sequence: 0, images: [], sizes: [], blocks: [], acting: [], exact: [], end: 0, checksum: 0 };
     descriptor.begin();
     this.entries = 1;
     this.payloadChecksum = 0;
     if (isFirst) {
+      for (const image of batch.named) {
+        assert(descriptor.hasRoom(1), "whoever makes a batch bounds the images that it names");
+        this.indexOf(image, part, instant);
+      }
       for (const { kind, image, offset, length } of batch.operations) {
         if (isAction(kind)) continue;
         assert(descriptor.hasRoom(1), "whoever makes a batch bounds its operations");
@@ -128,7 +134,7 @@ export class CommitBuilder {
   }
 
   /** The index of `image` in the commit that is being built. */
-  private indexOf(image: LiveImage, { images, sizes, blocks }: Part, { facts }: InstantOfBatch): number {
+  private indexOf(image: LiveImage, { images, sizes, blocks, exact }: Part, { facts }: InstantOfBatch): number {
     const known = images.indexOf(image);
     if (known >= 0) return known;
     const own = facts.get(image)!;
@@ -137,6 +143,10 @@ export class CommitBuilder {
     blocks.push([]);
     const index = this.descriptor.image(image.identity, own);
     if (own.isFresh === true) this.descriptor.operation("fresh", index, 0, 0);
+    if (own.isExact === true) {
+      this.descriptor.operation("exact", index, 0, 0);
+      exact.push(image);
+    }
     return index;
   }
 

@@ -18,6 +18,8 @@ export interface Facts {
   readonly mtimeNanoseconds: number;
   /** It may be missing after a power cut (`fresh` below). */
   readonly isFresh?: boolean;
+  /** Home may be longer than `size`, by what no commit has (`exact` below). */
+  readonly isExact?: boolean;
 }
 
 /**
@@ -31,8 +33,10 @@ export interface Facts {
  *   reshape    the file is about to be cut: a filesystem that finishes that when it comes up again sets its mtime (ext4 does)
  *   fresh      the file was made, and the filesystem may not have it yet: it may be missing
  *   cancel     what commit `offset` does to the image's shape did not take place
+ *   exact      the image is no longer than the commit says: home may be, since what is written behind its end need not be committed
+ *              first. Holds until a later commit names the image without it.
  */
-export const OPERATIONS = ["revoke", "gone", "truncate", "zero", "cancel", "reshape", "fresh"] as const;
+export const OPERATIONS = ["revoke", "gone", "truncate", "zero", "cancel", "reshape", "fresh", "exact"] as const;
 export type OperationKind = (typeof OPERATIONS)[number];
 
 /** True for what changes a home file when it is replayed. */

@@ -97,7 +97,7 @@ export class DescriptorBuilder {
 
   /** True if `count` operations or records still fit, each with an image that is not in it yet. */
   hasRoom(count: number): boolean {
-    const more = IMAGE_BYTES + PATH_BYTES_MAX + Math.max(RECORD_BYTES, OPERATION_BYTES) + OPERATION_BYTES; // it may be fresh
+    const more = IMAGE_BYTES + PATH_BYTES_MAX + Math.max(RECORD_BYTES, OPERATION_BYTES) + 2 * OPERATION_BYTES; // fresh, and exact
     return this.bytes + count * more <= DESCRIPTOR_BYTES_MAX;
   }
 

@@ -191,7 +191,7 @@ export class Journal {
 
   private enter(parts: readonly Part[], instant: Instant): void {
     const { ledger } = this.context;
-    for (const { sequence, end, checksum: own, images, blocks, sizes, acting } of parts) {
+    for (const { sequence, end, checksum: own, images, blocks, sizes, acting, exact } of parts) {
       ledger.add(
         sequence,
         end,
@@ -200,6 +200,7 @@ export class Journal {
         blocks.map((list) => Float64Array.from(list)),
         sizes,
         acting,
+        exact,
         instant,
         sequence === parts.at(-1)!.sequence,
       );

@@ -41,6 +41,8 @@ export class Ledger {
   private readonly entries = new Fifo<Entry>();
   /** Those that change the shape of home files. */
   private shaping = 0;
+  /** Images whose home may be longer than the last commit that names them says: that one must stay. */
+  readonly exact = new Set<LiveImage>();
 
   /** The image that bears `identity`. */
   image(identity: Identity): LiveImage {
@@ -88,6 +90,9 @@ export class Ledger {
         isAction(kind) ? [images[image]!] : [],
       );
       const sizes = descriptor.images.map(({ facts }) => facts.size);
+      const exact = [...descriptor.operations()].flatMap(({ kind, image }) =>
+        kind === "exact" ? [images[image]!] : [],
+      );
       this.add(
         sequence,
         end,
@@ -96,6 +101,7 @@ export class Ledger {
         blocks.map((list) => Float64Array.from(list)),
         sizes,
         acting,
+        exact,
         instant,
         descriptor.header.isLast,
       );
@@ -117,23 +123,32 @@ export class Ledger {
     blocks: Float64Array[],
     sizes: readonly number[],
     acting: readonly LiveImage[],
+    exact: readonly LiveImage[],
     instant: Instant,
     isLast: boolean,
   ): void {
     images.forEach((image, i) => {
       image.commits++;
       image.claimed = Math.max(image.claimed, sizes[i]!);
+      this.nameExactly(image, exact.includes(image) ? sequence : 0);
       for (const block of blocks[i]!) {
         image.records.set(block, sequence);
         image.catchUp(block, instant);
       }
     });
+    for (const image of acting) image.changes++;
     const acts = acting.length > 0;
     this.entries.push({ sequence, end, checksum, images, blocks, acting, acts, instant, isLast });
     if (acts) this.shaping++;
     images.forEach((image, i) => {
       for (const block of blocks[i]!) image.catchUpLate(block);
     });
+  }
+
+  private nameExactly(image: LiveImage, sequence: number): void {
+    image.exactAt = sequence;
+    if (sequence === 0) this.exact.delete(image);
+    else this.exact.add(image);
   }
 
   /** A commit that voids earlier records in the range is on stable media. */
@@ -152,6 +167,7 @@ export class Ledger {
   leave(image: LiveImage, sequence: number): void {
     if (image.identity.birth === 0) this.revoke(image, 0, Number.POSITIVE_INFINITY);
     image.leave(image.identity.birth === 0 ? 0 : sequence);
+    this.nameExactly(image, 0);
   }
 
   /**
@@ -197,11 +213,19 @@ export class Ledger {
 
   /**
    * The oldest transactions, as many as it takes until `enough`, given the ring block where each ends: a tail within one would
-   * lead a scan to what is none. The sequence of the last commit; 0: none.
+   * lead a scan to what is none. None that an image whose home may be longer needs. The sequence of the last commit; 0: none.
    */
   oldest(enough: (end: number) => boolean): number {
-    for (const { sequence, end, isLast } of this.entries) if (isLast && enough(end)) return sequence;
-    return this.entries.last?.sequence ?? 0;
+    let least = Number.POSITIVE_INFINITY;
+    for (const { exactAt } of this.exact) least = Math.min(least, exactAt);
+    let found = 0;
+    for (const { sequence, end, isLast } of this.entries) {
+      if (sequence >= least) break;
+      if (!isLast) continue;
+      found = sequence;
+      if (enough(end)) break;
+    }
+    return found;
   }
 
   /**
@@ -245,11 +269,13 @@ export class Ledger {
     while (this.entries.length > 0 && this.entries.at(0)!.sequence <= sequence) {
       const entry = this.entries.shift()!;
       if (entry.acting.length > 0) this.shaping--;
+      for (const image of entry.acting) image.changes--;
       entry.images.forEach((image, i) => {
         for (const block of entry.blocks[i]!)
           if (Math.abs(image.records.get(block) ?? 0) === entry.sequence) this.void(image, block);
         if (--image.commits > 0) return;
         assert(image.records.size === 0, "an image that no live commit names has no live record");
+        this.nameExactly(image, 0);
         image.forget();
       });
     }

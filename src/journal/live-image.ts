@@ -52,6 +52,10 @@ export class LiveImage {
   claimed = 0;
   /** Live commits that name the image. */
   commits = 0;
+  /** Changes of its shape in them. */
+  changes = 0;
+  /** Sequence of the last of them, if that says that home may be longer than it tells; else 0. */
+  exactAt = 0;
   /**
    * The file has lost its last name. A power cut brings that back, and its records are for that case, until the removal is on stable
    * media: those up to this commit, that says so. Infinity: it is yet to be written; 0: the file has a name, or is removed for good.

@@ -34,6 +34,8 @@ export interface PlannedImage {
   isGone: boolean;
   /** It was made just before the last commit that names it: it may be missing too. */
   isFresh: boolean;
+  /** It is no longer than `size`: what home has beyond is of no commit. */
+  isExact: boolean;
   /** The filesystem itself may have set its mtime when it came up. */
   isReshaped: boolean;
   actions: Action[];
@@ -50,16 +52,22 @@ export function planOf(commits: readonly Commit[]): Map<string, PlannedImage> {
   for (const { descriptor, payloadAt } of commits) {
     const images = descriptor.images.map(({ identity, facts }) => imageIn(plan, identity, facts));
     for (const image of images) image.isFresh = false;
+    const exact = new Set<PlannedImage>();
     for (const { kind, image, offset, length } of descriptor.operations()) {
       if (kind === "fresh") images[image]!.isFresh = true;
+      else if (kind === "exact") exact.add(images[image]!);
       else if (kind === "revoke") revoke(images[image]!, offset, length);
       else if (kind === "gone")
         images[image]!.isGone = true; // if the cut has brought it back, it is to have what was flushed
       else if (kind === "reshape" || kind === "truncate") images[image]!.isReshaped = true;
     }
     descriptor.images.forEach(({ facts }, i) => {
-      if (!images[i]!.isGone) images[i]!.facts = facts;
-      images[i]!.size = Math.max(images[i]!.size, facts.size);
+      const image = images[i]!;
+      const isExact = exact.has(image);
+      image.size = isExact ? facts.size : Math.max(image.size, facts.size);
+      if (image.isGone) return; // what was said last while it had a name
+      image.facts = facts;
+      image.isExact = isExact;
     });
     for (let i = 0; i < descriptor.records; i++) {
       const { image, block, low, high, sectors, isAnew } = descriptor.record(i);
@@ -102,6 +110,7 @@ function imageIn(plan: Map<string, PlannedImage>, identity: Identity, facts: Fac
       size: 0,
       isGone: false,
       isFresh: false,
+      isExact: false,
       isReshaped: false,
       actions: [],
       blocks: new Map(),

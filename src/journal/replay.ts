@@ -134,7 +134,7 @@ class Replay {
     const open = new Map<PlannedImage, ReplayFile>();
     const problems: string[] = [];
     for (const image of images) {
-      if (image.isGone && image.blocks.size === 0 && image.actions.length === 0) continue;
+      if (image.isGone && asksForNothing(image)) continue;
       const { path } = image.facts;
       const file = this.target.open(image.identity, path);
       if (file === "removed" || (file === "missing" && image.isGone)) continue;
@@ -181,8 +181,8 @@ class Replay {
       if (kind === "truncate") this.must(file.truncate(offset), "truncate", image);
       else this.must(file.zero(offset, length), "punch", image);
     }
-    const size = Math.max(file.size, image.size);
-    if (file.size < size) this.must(file.truncate(size), "truncate", image);
+    const size = image.isExact ? image.size : Math.max(file.size, image.size);
+    if (file.size !== size) this.must(file.truncate(size), "truncate", image);
     this.writeBlocks(image, file, size);
     if (facts.mtimeSeconds > 0) file.setModificationTime(facts.mtimeSeconds, facts.mtimeNanoseconds);
     this.must(file.flush(), "flush", image);
@@ -277,6 +277,10 @@ class Replay {
       throw new Failure(`${this.options.journal}: cannot be written: ${errnoName(result)}; see its device`);
   }
 }
+
+/** Home is as its commits have it. */
+const asksForNothing = ({ blocks, actions, isExact }: PlannedImage): boolean =>
+  blocks.size === 0 && actions.length === 0 && !isExact;
 
 /** The bytes of a piece, stretch by stretch. */
 function stretches({ low, high, sectors }: Piece): [number, number][] {

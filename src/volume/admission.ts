@@ -6,6 +6,7 @@
 
 import type { Ticker } from "../base/clock.ts";
 import { E } from "../base/errno.ts";
+import { Fifo } from "../base/fifo.ts";
 import { FAILING_SHARE } from "../base/limits.ts";
 import type { Timers } from "../base/timers.ts";
 import { asBlock, BLOCK_BYTES, blocksTouched, type FrameNo, type InodeSlot } from "../base/units.ts";
@@ -40,6 +41,8 @@ export interface AdmissionContext {
   open(slot: InodeSlot): Image | number;
   /** No further block may come before some are committed. */
   isFull(): boolean;
+  /** A write to `image` that ends at byte `end` must wait for others to go home. */
+  isHeld(image: Image, end: number): boolean;
   /** Blocks of images whose home writes fail. */
   failingBlocks(): number;
   /** Called with each write that is about to be published, and the offset of its end. */
@@ -63,6 +66,8 @@ export class Admission {
   private readonly context: AdmissionContext;
   /** Waiting for the delay or for room. */
   private readonly line = new FairLine<ParkedWrite>();
+  /** Waiting for blocks of their own images to go home. */
+  private readonly held = new Fifo<ParkedWrite>();
   /** When the delay of the last write that was let in was over, and the write that is next, with when its own is. */
   private pacedUs = 0;
   private head: ParkedWrite | undefined;
@@ -101,7 +106,8 @@ export class Admission {
       !pressure.hasRoom(cache.blocks, blocks) ||
       this.context.isFull();
     const clash = !gated && cache.blockToComplete(slot, offset, length) !== -1;
-    if (!gated && !crowded && !clash) {
+    const held = this.context.isHeld(opened, offset + length);
+    if (!gated && !crowded && !clash && !held) {
       const result = this.prepare(opened, offset, length);
       if (result < 0) return this.refuse(taken, blocks, result);
       this.publish(opened, offset, length, taken);
@@ -117,7 +123,7 @@ export class Admission {
       completed: new Map(),
       done: defer(),
     };
-    if (crowded) counters.at[Counter.delayedWrites]! += 1;
+    if (crowded || held) counters.at[Counter.delayedWrites]! += 1;
     this.proceed(parked);
     return PARKED;
   }
@@ -143,6 +149,10 @@ export class Admission {
     const image = this.context.open(write.slot);
     if (typeof image === "number") {
       write.done(this.refuse(write.frames, write.frames.length, image));
+      return;
+    }
+    if (this.context.isHeld(image, write.offset + write.length)) {
+      this.held.push(write);
       return;
     }
     const block = this.uncompleted(write);
@@ -192,7 +202,7 @@ export class Admission {
   private enqueue(write: ParkedWrite): void {
     if (this.line.length === 0) this.pacedUs = this.context.nowUs();
     this.line.push(write.slot, write.frames.length, write);
-    this.pump();
+    this.pumpLine();
   }
 
   private delayOf(write: ParkedWrite): number {
@@ -201,6 +211,11 @@ export class Admission {
 
   /** Lets writes in whose delay is over and for which there is room. Called once a turn of the loop. */
   pump(): void {
+    for (let left = this.held.length; left > 0; left--) this.proceed(this.held.shift()!);
+    this.pumpLine();
+  }
+
+  private pumpLine(): void {
     const { cache, pressure } = this.context;
     for (;;) {
       const { head } = this.line;

@@ -8,14 +8,12 @@ import { isAction } from "../journal/contract.ts";
 import type { LiveImage } from "../journal/live-image.ts";
 import { Answers } from "./answers.ts";
 import type { DurabilityContext, DurabilityMode } from "./durability-context.ts";
+import { Extending } from "./extending.ts";
 import { type FlushWaiter, FlushWaiters } from "./flush-waiters.ts";
+import { LossWindow } from "./loss-window.ts";
 import { Room } from "./room.ts";
 import type { BatchOperation } from "./transactions.ts";
 
-/** In `ordered`, uncommitted blocks as a share of the ring at which a commit begins before its time. */
-const EARLY_SHARE = 1 / 12;
-/** The same as a share of the dirty limit: what is uncommitted cannot go home and make room. */
-const EARLY_DIRTY_SHARE = 1 / 4;
 const VOID_RETRY_US = 500_000;
 /** Declarations, or images with something to void, in one transaction. */
 const MOST_TOGETHER = 32;
@@ -34,14 +32,12 @@ interface Declaration {
 export class Committing {
   /** In force; `become` changes it. */
   mode: DurabilityMode;
-  /** Between two commits in `ordered`, microseconds. */
-  lossWindowUs = 5_000_000;
+  readonly window: LossWindow;
   protected readonly context: DurabilityContext;
   protected readonly waiters = new FlushWaiters();
   protected declarations: Declaration[] = [];
   /** Who waits for all that is uncommitted now to be committed. */
   private commitWaiters: ((result: number) => void)[] = [];
-  private windowStartUs: number;
   /** The mode is in force, but what it promises of the past may not hold, or it is to be left: in `ordered` too, flushes wait. */
   protected isBetween = false;
   /** The transaction that is being written changes a shape. */
@@ -55,12 +51,16 @@ export class Committing {
   protected readonly certainWaiters: (() => void)[] = [];
   private readonly answers = new Answers();
   protected readonly room: Room;
+  protected readonly extending: Extending;
+  /** The mode is being changed to or from `ordered`, and what has yet to change an image's shape waits. */
+  protected isTurning = false;
 
   constructor(context: DurabilityContext, mode: DurabilityMode) {
     this.context = context;
     this.mode = mode;
-    this.windowStartUs = context.nowUs();
     this.room = new Room(context);
+    this.extending = new Extending(context, this.room);
+    this.window = new LossWindow(context, this.extending);
     const { cache } = context;
     cache.commits.tracks = true;
     cache.commits.holdsBack = mode === "ordered";
@@ -172,11 +172,7 @@ export class Committing {
 
   /** When `pump` has something to do without anything else happening; microseconds on the clock. */
   get nextUs(): number {
-    const { cache, journal } = this.context;
-    const { uncommitted } = cache.commits;
-    const isOpen = this.mode === "ordered" && !this.isBroken && uncommitted > 0;
-    const mayCommit = isOpen && journal.isReady && !journal.busy && journal.hasRoom(uncommitted);
-    return mayCommit ? this.windowStartUs + this.lossWindowUs : Number.POSITIVE_INFINITY;
+    return this.mode === "ordered" && !this.isBroken ? this.window.endUs : Number.POSITIVE_INFINITY;
   }
 
   /** Begins what may begin. Called once a turn of the loop. */
@@ -229,16 +225,9 @@ export class Committing {
     this.context.journal.renew();
   }
 
-  /** In `ordered`: the window is over, something waits for a commit, or too much is uncommitted. */
+  /** In `ordered`. */
   private get isDue(): boolean {
-    const { cache, journal, writer } = this.context;
-    const { uncommitted } = cache.commits;
-    if (this.declarations.length > 0 || this.waiters.length > 0) return true;
-    if (uncommitted === 0) return false;
-    if (writer.hasUrgent || this.context.isCrowded()) return true;
-    if (uncommitted > Math.min(journal.blocks * EARLY_SHARE, this.context.dirtyLimit() * EARLY_DIRTY_SHARE))
-      return true;
-    return this.context.nowUs() >= this.windowStartUs + this.lossWindowUs;
+    return this.declarations.length > 0 || this.waiters.length > 0 || this.window.isDue;
   }
 
   private takeWaiters(): { flushes: FlushWaiter[]; closed: number } {
@@ -256,15 +245,19 @@ export class Committing {
     const { flushes } = this.takeWaiters();
     const waiters = this.commitWaiters.splice(0);
     const images = [...this.context.images()];
-    this.windowStartUs = this.context.nowUs();
+    this.window.begin();
     const told = this.mode === "ordered" ? images : images.filter((image) => this.canBeTold(image));
     const untold = new Set(images.filter((image) => !told.includes(image)));
+    // Whoever waits for a commit may be about to leave `ordered`, or to empty the journal.
+    const isQuiet = this.mode === "ordered" && !this.isBetween && !this.isTurning && waiters.length === 0;
+    const extended = isQuiet ? this.extending.choose(images) : new Set<Image>();
     const isForUntold = ({ image, isHome }: FlushWaiter): boolean => !isHome && untold.has(image);
     for (const { image, done } of flushes.filter(isForUntold)) this.flushHome(image, true, done);
     const answered = flushes.filter((flush) => !isForUntold(flush));
-    this.transact(told, declarations, answered, (result) => {
+    const ended = (result: number): void => {
       for (const done of waiters) this.committed(result, untold, done);
-    });
+    };
+    this.transact(told, declarations, answered, ended, extended);
     return true;
   }
 
@@ -334,12 +327,14 @@ export class Committing {
     declarations: readonly Declaration[],
     flushes: readonly FlushWaiter[],
     done: (result: number) => void,
+    extended: ReadonlySet<Image> = new Set(),
   ): void {
     const { journal, transactions } = this.context;
     const flushed = new Set(flushes.map(({ image }) => image));
     const revokes = [...flushed].flatMap((image) => transactions.revokes(transactions.live(image.slot)));
     const operations = [...revokes, ...declarations.flatMap((declaration) => declaration.operations)];
-    const hasWork = operations.length > 0 || images.some((image) => image.uncommittedMost > 0);
+    const named = this.mode === "ordered" ? this.extending.named() : [];
+    const hasWork = operations.length + named.length > 0 || images.some((image) => image.uncommittedMost > 0);
     this.actsUnderway = operations.some(({ kind }) => isAction(kind));
     const end = (result: number): void => {
       this.actsUnderway = false;
@@ -348,7 +343,7 @@ export class Committing {
       for (const flush of flushes) this.endFlush(flush, result);
       done(result);
     };
-    if (hasWork) transactions.commit(journal, images, operations, end);
+    if (hasWork) transactions.commit(journal, { images, operations, named, extended }, end);
     else end(0);
   }
 

@@ -32,7 +32,7 @@ export class Durability extends Modes {
     const { frames } = cache;
     const versionOf = (frame: FrameNo): Version => ({ stamp: frames.stamp(frame), mark: frames.commit(frame) });
     cache.commits.homeLimit = (image) =>
-      cache.commits.holdsBack
+      cache.commits.holdsBack && !image.extension.isOpen
         ? Math.max(image.homeSize, transactions.live(image.slot).claimed)
         : Number.POSITIVE_INFINITY;
     cache.commits.onHomed = (image, frame) => {
@@ -46,6 +46,16 @@ export class Durability extends Modes {
   /** Nothing comes home that the journal was not told of: home is never newer than it. */
   get isTold(): boolean {
     return this.mode === "ordered" && !this.isBetween && !this.isBroken;
+  }
+
+  /** A write to `image` that ends at byte `end` must wait for others to go home. */
+  isHeld(image: Image, end: number): boolean {
+    return this.extending.isHeld(image, end);
+  }
+
+  /** Blocks of an extension that go home together. */
+  get extensionRun(): number {
+    return this.extending.together;
   }
 
   /** Copies within home would be in no transaction. */

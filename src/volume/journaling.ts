@@ -210,7 +210,9 @@ export class Journaling {
 
   /** False while closing the image's file would leave a live commit unable to go. */
   mayClose(image: Image): boolean {
-    return !image.unflushed || (this.transactions.live(image.slot).commits === 0 && !this.journal.busy);
+    const live = this.transactions.live(image.slot);
+    if (live.exactAt > 0 || image.extension.isOpen) return false;
+    return !image.unflushed || (live.commits === 0 && !this.journal.busy);
   }
 
   forget(slot: InodeSlot): void {

@@ -2,6 +2,7 @@
  * Changes of the mode of durability, one after the other; `durability.ts` says what the modes promise. A change is over when what the new
  * one promises holds.
  */
+import { assert } from "../base/assert.ts";
 import { E } from "../base/errno.ts";
 import { ImageFlag } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
@@ -11,8 +12,6 @@ import type { DurabilityMode } from "./durability-context.ts";
 const LEAVE_RETRY_US = 500_000;
 
 export class Modes extends Committing {
-  /** The mode is being changed to or from `ordered`, and what has yet to change an image's shape waits. */
-  private isTurning = false;
   private readonly held: (() => void)[] = [];
   /** A change of mode is under way, and what begins those that wait for its end. */
   private isChanging = false;
@@ -192,7 +191,10 @@ export class Modes extends Committing {
       if (result < 0 || this.mode !== "ordered") done(result);
       else if (this.context.ledger.hasActions || this.actsUnderway || this.declarations.length > 0)
         this.leaveOrdered(mode, done);
-      else this.settle(mode, done);
+      else {
+        assert(this.context.ledger.exact.size === 0, "recovery would cut an image that home may make longer now");
+        this.settle(mode, done);
+      }
     });
   }
 

@@ -155,6 +155,7 @@ export class VolumeParts {
       image: (slot) => this.images.get(slot),
       homeReads: () => this.reader.inflight,
       maxAgeUs: () => this.maxAgeUs,
+      extensionRun: () => this.durability?.extensionRun ?? 0,
       failed: options.failed,
       changed: options.changed ?? (() => undefined),
       settled: (image) => this.space.close(image.slot),
@@ -173,6 +174,7 @@ export class VolumeParts {
       flush: (image) => this.takeHome(image, () => undefined),
       closed: (image) => {
         this.space.close(image.slot);
+        this.cache.commits.closeExtension(image);
         this.writer.forget(image);
       },
     });
@@ -196,6 +198,7 @@ export class VolumeParts {
       open: (slot) => this.open(slot),
       growing: (image, end) => this.growing(image, end),
       isFull: () => this.durability?.isFull ?? false,
+      isHeld: (image, end) => this.durability?.isHeld(image, end) ?? false,
       failingBlocks: () => this.failingBlocks,
     });
   }

@@ -52,6 +52,11 @@ export class Room {
     return this.has(RESERVED_BLOCKS);
   }
 
+  /** The same beside a transaction of `blocks` that the tail may not pass for a while. */
+  isWideFor(blocks: number): boolean {
+    return this.has(2 * RESERVED_BLOCKS + 2 * blocks);
+  }
+
   private has(beside: number): boolean {
     const { journal } = this.context;
     return journal.hasRoom(journal.blocks * UNCOMMITTED_SHARE + LANDING_FRAMES, beside);

@@ -20,6 +20,16 @@ const IMAGES_MAX = 32;
 
 export type BatchOperation = Batch["operations"][number];
 
+/** What goes into a transaction: all that is uncommitted of `images`, and `operations`. */
+export interface Content {
+  readonly images: readonly Image[];
+  readonly operations: readonly BatchOperation[];
+  /** Those of which it speaks in any case. */
+  readonly named: readonly LiveImage[];
+  /** Those of `images` whose extension it opens, or keeps open. */
+  readonly extended: ReadonlySet<Image>;
+}
+
 export interface TransactionContext {
   readonly cache: WriteCache;
   readonly table: ImageTable;
@@ -45,6 +55,8 @@ export class Transactions {
   private readonly changes: { live: LiveImage; first: number; end: number; instant: Instant }[] = [];
   /** The shortest that each image of the transaction that is being written has been since it began. */
   private shortest = new Map<LiveImage, number>();
+  /** Of these, those whose home may be longer than it says. */
+  private exact: ReadonlySet<LiveImage> = new Set();
 
   constructor(context: TransactionContext) {
     this.context = context;
@@ -88,6 +100,7 @@ export class Transactions {
       mtimeSeconds: hasTime ? seconds : 0,
       mtimeNanoseconds: hasTime ? Math.floor(nanoseconds) : 0,
       isFresh: (flags & ImageFlag.fresh) !== 0,
+      isExact: this.exact.has(live),
     };
   }
 
@@ -102,24 +115,24 @@ export class Transactions {
     return change === "truncate" || live.unfinished.some(({ kind }) => kind === "truncate");
   }
 
-  /** Begins a transaction of all that is uncommitted of `images`, and `operations`; `done` gets 0 or a negated error number. */
-  commit(
-    journal: Journal,
-    images: readonly Image[],
-    operations: readonly BatchOperation[],
-    done: (result: number) => void,
-  ): void {
+  /** Begins a transaction; `done` gets 0 or a negated error number. */
+  commit(journal: Journal, content: Content, done: (result: number) => void): void {
+    const { images, operations, named, extended } = content;
     const { cache } = this.context;
     const room = images.reduce((sum, image) => sum + image.uncommittedMost, 0);
     if (this.frames.length < room) this.frames = new Int32Array(Math.max(room, 1024));
     let count = 0;
-    for (const image of images) count = cache.commits.take(image, this.frames, count);
+    for (const image of images) {
+      count = cache.commits.take(image, this.frames, count);
+      if (!extended.has(image)) cache.commits.closeExtension(image);
+    }
+    this.exact = new Set([...extended].map(({ slot }) => this.live(slot)));
     const lives = new Map(images.map(({ slot }) => [slot, this.live(slot)]));
     this.shortest = new Map(images.map((image) => [this.live(image.slot), image.size]));
     const sizes = new Map(this.shortest);
     this.isUnderway = true;
     for (const live of lives.values()) live.commitBegins();
-    const batch: Batch = { frames: this.frames, count, operations };
+    const batch: Batch = { frames: this.frames, count, operations, named: [...new Set([...named, ...this.exact])] };
     journal.commit(batch, (result) => {
       this.isUnderway = false;
       for (const live of lives.values()) live.commitEnds();
@@ -131,11 +144,19 @@ export class Transactions {
       if (result === 0) {
         for (const [live, size] of sizes) this.recut(live, size);
         for (const change of changes) this.outdate(change);
+        for (const image of extended) this.extend(image);
         // Only now: of what it keeps, a successor must find that the frames are committed, or it would need room for them again.
         this.context.acknowledged(journal.lastDurable);
       }
       done(result);
     });
+  }
+
+  /** Recovery would cut `image` to the size that a commit on stable media tells, unless it was closed or is about to change its shape. */
+  private extend(image: Image): void {
+    const isOpen = this.context.image(image.slot) === image;
+    if (isOpen && !image.hasFlag(ImageFlag.failing) && !this.live(image.slot).isLeaving)
+      this.context.cache.commits.openExtension(image);
   }
 
   /** `live` had the frame's slot when the transaction began; meanwhile the image may have been closed, and the slot be another's. */

@@ -119,7 +119,7 @@ export class RunBuilder {
   private takeable(image: Image, block: BlockNo): FrameNo {
     const frame = this.cache.find(image.slot, block);
     if (frame === NONE || this.cache.frames.state(frame) !== FrameState.dirty) return NONE;
-    if (!this.cache.commits.mayGoHome(frame)) return NONE;
+    if (!this.cache.commits.mayGo(image, frame)) return NONE;
     for (const run of this.active) if (run.covers(image, block)) return NONE;
     return frame;
   }

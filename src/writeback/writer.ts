@@ -20,6 +20,7 @@ import type { Image } from "../cache/images.ts";
 import type { Slab } from "../cache/slab.ts";
 import type { Policy } from "../policy/policy.ts";
 import { Counter } from "../stats/counters.ts";
+import { Choice } from "./choice.ts";
 import { type HomeContext, ImageHome } from "./image-home.ts";
 import { Pacer } from "./pacer.ts";
 import type { Pressure } from "./pressure.ts";
@@ -28,8 +29,6 @@ import { Sweep } from "./sweep.ts";
 
 /** Blocks chosen for one sweep: enough for long runs, few enough to sort in a millisecond. */
 const SWEEP_BLOCKS = 8192;
-/** Once cleaning, go on to this share of the start, so that sweeps are long. */
-const CLEAN_TO = 0.9;
 
 export interface WriterContext extends HomeContext {
   readonly policy: Policy;
@@ -41,6 +40,8 @@ export interface WriterContext extends HomeContext {
   homeReads(): number;
   /** Oldest age of dirty data, microseconds; 0: no limit. */
   maxAgeUs(): number;
+  /** Blocks of an image's extension that go home together (`volume/extending.ts`). */
+  extensionRun(): number;
   /** Told of each home write that begins. */
   writing(): void;
 }
@@ -58,13 +59,20 @@ export class Writer {
   private readonly builder: RunBuilder;
   private readonly sweep = new Sweep();
   private readonly chosen = new Int32Array(SWEEP_BLOCKS);
-  private cleaning = false;
+  private readonly choice: Choice;
   private inflightBlocks = 0;
 
   constructor(context: WriterContext) {
     this.context = context;
     this.builder = new RunBuilder(context.cache, context.slab, this.active);
     this.pacer = new Pacer(context);
+    this.choice = new Choice({
+      ...context,
+      homes: this.homes,
+      inflightBlocks: () => this.inflightBlocks,
+      isDraining: () => this.draining,
+      mayGo: (image, frame) => this.mayGo(image, frame),
+    });
     for (let i = 0; i < HOME_WRITES_MAX; i++) this.idle.push(new Run());
   }
 
@@ -161,7 +169,7 @@ export class Writer {
   /** False if the frame is on its way, is not yet allowed to go, or must wait for an older frame of its block that is being written. */
   private mayGo(image: Image, frame: FrameNo): boolean {
     const { cache } = this.context;
-    if (cache.frames.state(frame) !== FrameState.dirty || !cache.commits.mayGoHome(frame)) return false;
+    if (cache.frames.state(frame) !== FrameState.dirty || !cache.commits.mayGo(image, frame)) return false;
     const block = cache.frames.block(frame);
     return !this.active.some((run) => run.covers(image, block));
   }
@@ -180,59 +188,15 @@ export class Writer {
     return this.context.pressure.delayUs(this.context.cache.blocks, 1) > 0;
   }
 
-  /** Blocks that are dirty and not on their way. */
-  private get waiting(): number {
-    return this.context.cache.blocks - this.context.cache.writtenBlocks - this.inflightBlocks;
-  }
-
   private fillSweep(): boolean {
-    const { cache, policy, pressure } = this.context;
-    let count = this.chooseOld();
-    if (count === 0) {
-      const waiting = this.waiting;
-      if (waiting > pressure.start) this.cleaning = true;
-      else if (waiting <= pressure.start * CLEAN_TO) this.cleaning = false;
-      if (!this.cleaning && !this.draining) return false;
-      const surplus = this.draining ? waiting : Math.ceil(waiting - pressure.start * CLEAN_TO);
-      count = policy.victims(Math.min(Math.max(surplus, 1), SWEEP_BLOCKS), this.chosen);
-    }
-    this.sweep.load(cache.frames, this.chosen, count);
+    const count = this.choice.choose(this.chosen);
+    this.sweep.load(this.context.cache.frames, this.chosen, count);
     return count > 0;
-  }
-
-  /** Chooses what is dirty for longer than the age limit. */
-  private chooseOld(): number {
-    const maxAge = this.context.maxAgeUs();
-    if (maxAge === 0) return 0;
-    const { frames } = this.context.cache;
-    const now = this.context.nowUs();
-    let count = 0;
-    for (const { image, isBackingOff } of this.homes.values()) {
-      if (isBackingOff || image.isHomeShut) continue;
-      for (let frame = image.dirty.head; frame !== NONE && count < SWEEP_BLOCKS; frame = image.dirty.after(frame)) {
-        if (frames.since(frame) + maxAge > now) break;
-        if (!this.mayGo(image, frame)) continue;
-        this.context.policy.removed(frame);
-        this.chosen[count++] = frame;
-      }
-    }
-    return count;
   }
 
   /** When the next dirty block reaches the age limit; Infinity if none will. */
   get nextAgeUs(): number {
-    const maxAge = this.context.maxAgeUs();
-    if (maxAge === 0) return Number.POSITIVE_INFINITY;
-    const { frames } = this.context.cache;
-    const now = this.context.nowUs();
-    let next = Number.POSITIVE_INFINITY;
-    for (const { image, isBackingOff } of this.homes.values()) {
-      if (isBackingOff || image.isHomeShut) continue;
-      let frame = image.dirty.head;
-      while (frame !== NONE && frames.since(frame) + maxAge <= now) frame = image.dirty.after(frame); // on its way, or waiting for an I/O to end
-      if (frame !== NONE) next = Math.min(next, frames.since(frame));
-    }
-    return next + maxAge;
+    return this.choice.nextAgeUs;
   }
 
   /** Since when the oldest dirty block waits; Infinity when none does. */
@@ -371,7 +335,10 @@ export class Writer {
    * room that comes back in large steps would let them in by bursts, and stall them in between.
    */
   private get unflushedMost(): number {
-    const most = this.context.cache.frames.count * UNFLUSHED_SHARE;
+    const { cache } = this.context;
+    // Of an extension those that wait here hold writers up before they are many.
+    const extensions = cache.commits.extended.size === 0 ? Number.POSITIVE_INFINITY : 4 * this.context.extensionRun();
+    const most = Math.min(cache.frames.count * UNFLUSHED_SHARE, extensions);
     if (!this.isPressed) return most;
     return Math.min(most, Math.max(RUN_FRAMES_MAX, (this.pacer.bytesPerSecond / BLOCK_BYTES) * UNFLUSHED_SECONDS));
   }

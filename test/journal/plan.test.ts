@@ -138,3 +138,11 @@ test("a file is fresh as long as each commit says so", () => {
   expect(plan(fresh).image.isFresh).toBe(true);
   expect(plan(fresh, { records: [{ block: 0, fill: 1 }] }).image.isFresh).toBe(false);
 });
+
+test("an image is as long as the last commit says that calls it exact, also one that was removed since", () => {
+  const exact = (size: number): MadeCommit => ({ operations: [{ kind: "exact", offset: 0 }], size });
+  expect(plan({ size: 5 * B }, exact(2 * B)).image).toMatchObject({ size: 2 * B, isExact: true });
+  expect(plan(exact(2 * B), { size: 3 * B }).image).toMatchObject({ size: 3 * B, isExact: false });
+  const gone = { operations: [{ kind: "gone", offset: 0 }] } as const;
+  expect(plan(exact(2 * B), gone).image).toMatchObject({ size: 2 * B, isExact: true });
+});

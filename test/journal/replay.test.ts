@@ -84,6 +84,16 @@ test("recovery brings home what is live, flushes it, and only then empties the j
   expect(scene.live).toBe(0);
 });
 
+test("what home has beyond the end of an exact image is cut off, and beyond that of another one stays", () => {
+  const exact: MadeCommit = { ...DATA, operations: [{ kind: "exact", offset: 0 }] };
+  const scene = new Scene(5 * B, exact);
+  scene.recover();
+  expect([scene.homeSize, scene.home[B]]).toEqual([2 * B, 7]);
+  const other = new Scene(5 * B, exact, DATA);
+  other.recover();
+  expect(other.homeSize).toBe(5 * B);
+});
+
 test("a file that was cut, and then removed, is cut if a power cut has brought it back", () => {
   const cut: MadeCommit = { operations: [{ kind: "truncate", offset: B }], size: B };
   const scene = new Scene(2 * B, DATA, cut, { operations: [{ kind: "gone", offset: 0 }] });

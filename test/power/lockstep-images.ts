@@ -1,4 +1,4 @@
-/** The images that `lockstep.ts` writes to. */
+/** The images that `lockstep.ts`, and `growing.ts`, write to. */
 import { closeSync, fsyncSync, openSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SECTOR_BYTES } from "./stamp.ts";
@@ -15,7 +15,17 @@ export function makeLockstepImages(directory: string): void {
     writeFileSync(path, Buffer.alloc(name === "b" ? LOCKSTEP_SECTORS * SECTOR_BYTES : 0));
     truncateSync(path, LOCKSTEP_SECTORS * SECTOR_BYTES);
   }
-  for (const name of [...NAMES, "."]) {
+  flushAll(directory, [...NAMES, "."]);
+}
+
+/** The same of those that are to grow: empty. */
+export function makeGrowingImages(directory: string): void {
+  for (const name of ["a", "b"]) writeFileSync(join(directory, name), "");
+  flushAll(directory, ["a", "b", "."]);
+}
+
+function flushAll(directory: string, names: readonly string[]): void {
+  for (const name of names) {
     const fd = openSync(join(directory, name), "r");
     fsyncSync(fd);
     closeSync(fd);

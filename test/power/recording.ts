@@ -97,10 +97,11 @@ export interface Workload {
   ended: Promise<string>;
 }
 
-/** Programs that write stamps; both take ROOT LOG NOTES SEED and how long: in steps, or in milliseconds. */
+/** Programs that write stamps; all take ROOT LOG NOTES SEED and how long: in steps, or in milliseconds. */
 const PROGRAMS = {
   workload: fileURLToPath(new URL("../../dist/test/power/workload.js", import.meta.url)),
   lockstep: fileURLToPath(new URL("../../dist/test/power/lockstep.js", import.meta.url)),
+  growing: fileURLToPath(new URL("../../dist/test/power/growing.js", import.meta.url)),
 } as const;
 
 /** Starts a program on `root`; resolves when its first promise was given. `log`: of the device below, or `-`. */

@@ -88,7 +88,7 @@ export class SimEngine {
     this.poisonFreed(simSlab);
     const { durability, journaling } = this.volume;
     if (journaling !== undefined) journaling.router.device = tuning.device;
-    if (durability !== undefined) durability.lossWindowUs = tuning.lossWindowUs;
+    if (durability !== undefined) durability.window.lengthUs = tuning.lossWindowUs;
     const { lost } = this.volume.restore((slot) => home.files.has(slot), home.files.keys());
     must(lost.size === 0, () => "a restart lost an image");
     for (const slot of home.files.keys()) this.volume.endBegun(slot);

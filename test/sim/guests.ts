@@ -21,7 +21,7 @@ import {
   Truncate,
   Write,
 } from "./requests.ts";
-import type { World } from "./world.ts";
+import { must, type World } from "./world.ts";
 
 /** Bytes that no two writes share by chance; none is 0 or the poison of freed frames. */
 const PATTERN = makePattern(2 ** 21);
@@ -78,7 +78,7 @@ export class Guests {
   private newImage(): SimImage {
     const { random, plan } = this;
     const slot = asSlot(this.nextSlot++);
-    const size = random.chance(0.3) ? 0 : random.below(plan.capacity);
+    const size = random.chance(plan.grows ? 0.8 : 0.3) ? 0 : random.below(plan.capacity);
     const file = new SimFile(slot, size, plan.capacity, this.context.world, this.context.home);
     if (random.chance(0.7)) {
       for (let at = 0; at < size; at += BLOCK_BYTES)
@@ -149,8 +149,17 @@ export class Guests {
 
   write(image: SimImage): void {
     if (this.isUnsettled(image)) return;
-    const { offset, length } = this.range(this.plan.longestWrite);
+    const { offset, length } = this.plan.grows ? this.atEnd(image) : this.range(this.plan.longestWrite);
     this.context.begin(new Write(image, offset, this.bytes(length), (frame) => this.frameBytes(frame)));
+  }
+
+  /** Mostly where the image ends, or where it will when what is asked for is done. */
+  private atEnd({ oracle }: SimImage): { offset: number; length: number } {
+    const range = this.range(this.plan.longestWrite);
+    const end = [...oracle.open].reduce((size, mutation) => mutation.sizeAfter(size, mutation.high), oracle.size);
+    const room = this.plan.capacity - end;
+    if (room === 0 || this.random.chance(0.2)) return range;
+    return { offset: end, length: Math.min(range.length, room) };
   }
 
   private frameBytes(frame: FrameNo): { bytes: Uint8Array; at: number } {
@@ -216,6 +225,8 @@ export class Guests {
     this.context.await((done) =>
       this.context.volume().discard(slot, () => {
         this.leaving.delete(slot);
+        // The next file may get its slot.
+        must(this.context.volume()["images"].get(slot) === undefined, () => `image ${slot} is open, and removed`);
         this.context.home.files.delete(slot);
         done();
       }),

@@ -8,7 +8,7 @@ import { SimEngine, type SimSlab } from "./engine.ts";
 import { type GuestContext, Guests } from "./guests.ts";
 import { SimHome } from "./home.ts";
 import { reusePages } from "./paged.ts";
-import { ceased, type Plan, planOf } from "./plan.ts";
+import { ceased, type Drawn, type Plan, planOf } from "./plan.ts";
 import { Promises } from "./promises.ts";
 import { Random } from "./random.ts";
 import { Change, Copy, type FlushPromise, Read, type Request, type SimImage } from "./requests.ts";
@@ -41,10 +41,10 @@ export class History implements GuestContext {
   private killAtUs = Number.POSITIVE_INFINITY;
   private readonly promises: Promises;
 
-  constructor(seed: number, slab: SimSlab, keepsHistory: boolean, commitBlocks: number) {
+  constructor(seed: number, slab: SimSlab, keepsHistory: boolean, drawn: Drawn) {
     reusePages();
     this.random = new Random(seed);
-    this.plan = planOf(this.random, commitBlocks);
+    this.plan = planOf(this.random, drawn);
     this.world = new World(this.random, keepsHistory);
     this.simSlab = slab;
     this.slab = slab.slab;

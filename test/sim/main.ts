@@ -1,6 +1,7 @@
 /**
- * `npm run sim -- --seeds N [--from S] [--lines L] [--all] [--commit-blocks B]`: runs seeds S to S + N - 1. Stops at the first that fails and tells
- * its history; with `--all` goes on, and lists which failed. `B`: most blocks of a commit, for all of them.
+ * `npm run sim -- --seeds N [--from S] [--lines L] [--all] [--commit-blocks B] [--grows yes|no]`: runs seeds S to S + N - 1. Stops at the first that fails and tells
+ * its history; with `--all` goes on, and lists which failed. `B`: most blocks of a commit, for all of them. `--grows`: images are
+ * copied in, in all of them or in none.
  */
 import { parseArgs } from "node:util";
 import { findingOf, tell } from "./run.ts";
@@ -12,18 +13,22 @@ const { values } = parseArgs({
     lines: { type: "string", default: "60" },
     all: { type: "boolean", default: false },
     "commit-blocks": { type: "string" },
+    grows: { type: "string" },
   },
 });
 const from = Number(values.from);
 const count = Number(values.seeds);
-const commitBlocks = values["commit-blocks"] === undefined ? undefined : Number(values["commit-blocks"]);
+const drawn = {
+  ...(values["commit-blocks"] === undefined ? {} : { commitBlocks: Number(values["commit-blocks"]) }),
+  ...(values.grows === undefined ? {} : { grows: values.grows === "yes" }),
+};
 let failed = 0;
 
 for (let seed = from; seed < from + count; seed++) {
-  const finding = findingOf(seed, commitBlocks);
+  const finding = findingOf(seed, drawn);
   if (finding === undefined) continue;
   failed++;
-  if (!values.all) console.log(tell(seed, Number(values.lines), commitBlocks));
+  if (!values.all) console.log(tell(seed, Number(values.lines), drawn));
   console.log(`seed ${seed}: ${finding}`);
   if (!values.all) break;
 }

@@ -26,7 +26,7 @@ test("an engine that is killed on its way from ordered to sync leaves one that c
   scene.write(A, 0, 1, 7);
   scene.pass(100_000); // the window is over: the journal has 7
   const { durability } = scene.journaling;
-  durability.lossWindowUs = 1e9;
+  durability.window.lengthUs = 1e9;
   const writeDurably = io.writeDurably.bind(io);
   io.writeDurably = (...call) => scene.after(durability.mode === "sync" ? 60e6 : 3000, () => writeDurably(...call));
   // A guest writes block 0 again and again.

@@ -55,6 +55,8 @@ export interface Plan {
   device: "hdd" | "ssd";
   /** Most blocks of one commit: with few, a transaction is of several. */
   commitBlocks: number;
+  /** Images are copied in: many writes are at their ends. */
+  grows: boolean;
   /** When faults cease: a request's number. */
   healthyFrom: number;
 }
@@ -71,18 +73,42 @@ export const HEALTHY: Faults = {
 /** With fewer, descriptors take more of the smallest ring than there is. */
 const COMMIT_BLOCKS_MIN = 20;
 
-/** Most blocks of a commit in the history of `seed`: in three of four what it really is. Drawn by itself. */
-export function commitBlocksOf(seed: number): number {
+/** What is drawn by itself: it came later, and the rest of a history is from its seed as it was before. */
+export type Drawn = Pick<Plan, "commitBlocks" | "grows">;
+
+/** What the history of `seed` has of it; its commits are in three of four as large as they really are. */
+export function drawnOf(seed: number): Drawn {
   const random = new Random(seed + 0.5 * 2 ** 32);
-  return random.chance(0.25) ? random.between(COMMIT_BLOCKS_MIN, 3 * COMMIT_BLOCKS_MIN) : COMMIT_FRAMES_MAX;
+  const isSmall = random.chance(0.25);
+  const commitBlocks = isSmall ? random.between(COMMIT_BLOCKS_MIN, 3 * COMMIT_BLOCKS_MIN) : COMMIT_FRAMES_MAX;
+  return { commitBlocks, grows: new Random(seed + 0.25 * 2 ** 32).chance(0.1) };
 }
 
-export function planOf(random: Random, commitBlocks: number): Plan {
-  const plan = { ...ordinaryPlan(random), commitBlocks };
+export function planOf(random: Random, drawn: Drawn): Plan {
+  const plan = { ...ordinaryPlan(random), ...drawn };
   const kind = random.below(10);
+  if (plan.grows) return growing(plan, random);
   if (kind === 0) return distressed(plan, random);
   if (kind === 1) return churning(plan);
   return kind === 2 ? riddled(plan, random) : plan;
+}
+
+/** Images are copied in, in `ordered`. */
+function growing(plan: Plan, random: Random): Plan {
+  const { weights } = plan;
+  const rarely = random.chance(0.6) ? 0 : 0.2; // a change of shape keeps images from going home ahead of the journal
+  return {
+    ...plan,
+    capacity: GROWN_BLOCKS * BLOCK_BYTES,
+    weights: { ...weights, write: 6, truncate: weights.truncate * rarely, punch: weights.punch * rarely, zero: 0 },
+    grain: [3, 1, 0.1],
+    longestWrite: random.pick([40_000, 2 ** 18]),
+    hotBlocks: random.pick([3, GROWN_BLOCKS]),
+    dirtyLimit: random.pick([0.1, 0.3, 0.8, 0.95]),
+    powerCut: random.chance(0.7),
+    mode: random.chance(0.9) ? "ordered" : plan.mode,
+    ringBlocks: random.pick([1, 2, 2]) * ORDERED_RING_BLOCKS + random.magnitude(1500),
+  };
 }
 
 /** Goes round the journal's ring. */
@@ -122,7 +148,7 @@ function distressed(plan: Plan, random: Random): Plan {
   };
 }
 
-function ordinaryPlan(random: Random): Omit<Plan, "commitBlocks"> {
+function ordinaryPlan(random: Random): Omit<Plan, keyof Drawn> {
   const often = (): number => (random.chance(0.4) ? 0 : random.magnitude(8) / 8);
   const isLarge = random.chance(0.15);
   const blocks = isLarge ? 700 : random.pick([2, 6, 24, 96]);
@@ -174,6 +200,9 @@ function weightsOf(random: Random, often: () => number): Record<Kind, number> {
 
 /** The smallest ring in which `ordered` admits writes: one sixth uncommitted and the largest write, twice, and what bounds those. */
 export const ORDERED_RING_BLOCKS = 960;
+
+/** More than may wait to go home, by far. */
+const GROWN_BLOCKS = 700;
 
 /** One sixth of it is more than one commit holds. */
 const TRANSACTION_OF_MANY = 5000;

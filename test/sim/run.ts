@@ -1,17 +1,17 @@
 /** Runs seeds, and tells of one that failed. */
 import { SimSlab } from "./engine.ts";
 import { History } from "./history.ts";
-import { commitBlocksOf } from "./plan.ts";
+import { type Drawn, drawnOf } from "./plan.ts";
 
 const HISTORY_LINES = 60;
 
 let slab: SimSlab | undefined;
 
-/** What went wrong in the history of `seed`; undefined if nothing did. `commitBlocks`: instead of the seed's own. */
-export function findingOf(seed: number, commitBlocks = commitBlocksOf(seed)): string | undefined {
+/** What went wrong in the history of `seed`; undefined if nothing did. `drawn`: instead of the seed's own. */
+export function findingOf(seed: number, drawn: Partial<Drawn> = {}): string | undefined {
   slab ??= new SimSlab();
   try {
-    new History(seed, slab, false, commitBlocks).play();
+    new History(seed, slab, false, { ...drawnOf(seed), ...drawn }).play();
     return undefined;
   } catch (error) {
     return error instanceof Error && error.name === "Violation"
@@ -21,9 +21,9 @@ export function findingOf(seed: number, commitBlocks = commitBlocksOf(seed)): st
 }
 
 /** The end of the history of `seed`, for people. */
-export function tell(seed: number, lines = HISTORY_LINES, commitBlocks = commitBlocksOf(seed)): string {
+export function tell(seed: number, lines = HISTORY_LINES, drawn: Partial<Drawn> = {}): string {
   slab ??= new SimSlab();
-  const history = new History(seed, slab, true, commitBlocks);
+  const history = new History(seed, slab, true, { ...drawnOf(seed), ...drawn });
   try {
     history.play();
   } catch {

@@ -34,11 +34,10 @@ export class MutantBuild {
   }
 
   /** Runs seeds 1 to `seeds` of the program as it is. */
-  async trial(seeds: number): Promise<Verdict> {
+  async trial(seeds: number, grows = false): Promise<Verdict> {
     const main = join(this.root, "dist/test/sim/main.js");
-    const { code, stdout, stderr } = await run(process.execPath, [main, "--seeds", `${seeds}`, "--lines", "1"], {
-      timeout: TRIAL_MS_MAX,
-    });
+    const options = ["--seeds", `${seeds}`, "--lines", "1", ...(grows ? ["--grows", "yes"] : [])];
+    const { code, stdout, stderr } = await run(process.execPath, [main, ...options], { timeout: TRIAL_MS_MAX });
     if (code === 0) return { seed: undefined, finding: "" };
     const [, seed, finding = ""] = /^seed (\d+): (.*)$/m.exec(stdout) ?? [];
     if (seed === undefined) throw new Error(`the simulator did not start: exit code ${code}\n${stdout}${stderr}`);
@@ -52,7 +51,7 @@ export class MutantBuild {
     const sound = readFileSync(path, "utf8");
     writeFileSync(path, mutated(sound, mutant));
     try {
-      return await this.trial(mutant.seeds);
+      return await this.trial(mutant.seeds, mutant.grows);
     } finally {
       writeFileSync(path, sound);
     }

@@ -68,8 +68,8 @@ export const JOURNAL: readonly Mutant[] = [
   {
     bug: "recovery makes no image longer",
     file: "src/journal/replay.ts",
-    find: "const size = Math.max(file.size, image.size);",
-    replace: "const size = file.size;",
+    find: "image.isExact ? image.size : Math.max(file.size, image.size);",
+    replace: "file.size;",
     seeds: 100,
   },
   {
@@ -110,8 +110,8 @@ export const JOURNAL: readonly Mutant[] = [
   {
     bug: "a transaction leaves out a block",
     file: "src/volume/transactions.ts",
-    find: "const batch = { frames: this.frames, count, operations };",
-    replace: "const batch = { frames: this.frames, count: count > 1 ? count - 1 : count, operations };",
+    find: "const batch = { frames: this.frames, count,",
+    replace: "const batch = { frames: this.frames, count: count > 1 ? count - 1 : count,",
     seeds: 300,
   },
   {
