@@ -8,7 +8,7 @@ import { asInstant, BLOCK_BYTES, type Instant } from "../base/units.ts";
 import { HOMED, UNDERWAY } from "../cache/frames.ts";
 import { type Identity, isAction } from "./contract.ts";
 import { type Compare, LiveImage, type Version } from "./live-image.ts";
-import { cancelledIn, changeOf } from "./plan.ts";
+import { cancelledIn, changeOf, keyOf } from "./plan.ts";
 import type { Commit } from "./scan.ts";
 
 /** Sequences as a frame remembers them: 32 bits, and never a value that means something else (`cache/frames.ts`). */
@@ -44,15 +44,20 @@ export class Ledger {
   /** Images whose home may be longer than the last commit that names them says: that one must stay. */
   readonly exact = new Set<LiveImage>();
 
-  /** The image that bears `identity`. */
+  /** The image that bears `identity`: one object until `release`. */
   image(identity: Identity): LiveImage {
-    const key = `${identity.inode}@${identity.birth}`;
+    const key = keyOf(identity);
     let image = this.images.get(key);
     if (image === undefined) {
       image = new LiveImage(identity, (version, sequence) => this.compare(version, sequence));
       this.images.set(key, image);
     }
     return image;
+  }
+
+  /** Lets go of `image` if neither a live commit nor a file in use has it: one for each file that ever was would be too many. */
+  release(image: LiveImage): void {
+    if (image.commits === 0 && !image.isInUse) this.images.delete(keyOf(image.identity));
   }
 
   /**
@@ -128,6 +133,7 @@ export class Ledger {
     isLast: boolean,
   ): void {
     images.forEach((image, i) => {
+      assert(this.image(image.identity) === image, "an image that a commit names was not let go of");
       image.commits++;
       image.claimed = Math.max(image.claimed, sizes[i]!);
       this.nameExactly(image, exact.includes(image) ? sequence : 0);
@@ -277,6 +283,7 @@ export class Ledger {
         assert(image.records.size === 0, "an image that no live commit names has no live record");
         this.nameExactly(image, 0);
         image.forget();
+        this.release(image);
       });
     }
   }

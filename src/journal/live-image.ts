@@ -52,6 +52,8 @@ export class LiveImage {
   claimed = 0;
   /** Live commits that name the image. */
   commits = 0;
+  /** It stands for a file that has an inode record. */
+  isInUse = false;
   /** Changes of its shape in them. */
   changes = 0;
   /** Sequence of the last of them, if that says that home may be longer than it tells; else 0. */

@@ -85,7 +85,8 @@ export function planOf(commits: readonly Commit[]): Map<string, PlannedImage> {
   return plan;
 }
 
-const keyOf = ({ inode, birth }: Identity): string => `${inode}@${birth}`;
+/** By which images are told apart. */
+export const keyOf = ({ inode, birth }: Identity): string => `${inode}@${birth}`;
 
 /** What commit `sequence` does to the shape of an image. */
 export const changeOf = (sequence: number, identity: Identity): string => `${sequence} ${keyOf(identity)}`;

@@ -67,6 +67,7 @@ export class Transactions {
     let live = this.lives.get(slot);
     if (live === undefined) {
       live = this.context.ledger.image(this.context.identity(slot));
+      live.isInUse = true;
       this.lives.set(slot, live);
       this.slots.set(live, slot);
     }
@@ -83,6 +84,8 @@ export class Transactions {
     if (live === undefined) return;
     this.lives.delete(slot);
     this.slots.delete(live);
+    live.isInUse = false;
+    this.context.ledger.release(live);
   }
 
   facts(live: LiveImage, change: OperationKind | undefined): Facts {

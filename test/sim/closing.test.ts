@@ -156,3 +156,21 @@ test("and an image that was opened anew meanwhile keeps its data", () => {
   expect(scene.result((done) => scene.volume.drain.once(done))).toBe(0);
   expect(scene.home.files.get(A)!.durable.byte(3 * BLOCK_BYTES)).toBe(9);
 });
+
+test.for(["sync", "ordered"] as const)(
+  "%s: of files that are made, written and removed nothing stays in memory",
+  (mode) => {
+    const scene = new Scene({ mode, latencyUs: 100, lossWindowUs: 1000 });
+    const { ledger } = scene.journaling;
+    for (let slot = 1; slot <= 100; slot++) {
+      const file = asSlot(slot);
+      scene.addFile(file, 1);
+      scene.write(file, 0, 1, 7);
+      if (slot % 2 === 0) expect(scene.flush(file)).toBe(0);
+      expect(scene.result((done: (result: number) => void) => scene.volume.discard(file, () => done(0)))).toBe(0);
+      scene.home.files.delete(file);
+    }
+    expect(scene.result((done) => scene.journaling.checkpoint.all(done))).toBe(0);
+    expect(ledger["images"].size).toBeLessThanOrEqual(1); // the file that is left
+  },
+);
