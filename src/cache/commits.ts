@@ -15,7 +15,7 @@ export interface CommitHolder {
   pin(frame: FrameNo): void;
   unpin(frame: FrameNo): void;
   /** Lists a dirty frame as a victim, if it may go home and is not listed. */
-  offer(frame: FrameNo): void;
+  offer(image: Image, frame: FrameNo): void;
 }
 
 export class Commits {
@@ -82,9 +82,9 @@ export class Commits {
     this.grown.delete(image);
   }
 
-  /** What comes beyond its end may go home from now on. */
+  /** What comes beyond its end may go home from now on, unless what has come is not at hand. */
   openExtension(image: Image): void {
-    if (image.extension.isOpen) return;
+    if (image.extension.isOpen || image.uncommitted.isOverfull) return;
     image.extension.isOpen = true;
     this.grown.delete(image);
     this.extended.add(image);
@@ -100,7 +100,13 @@ export class Commits {
     this.extending -= image.extension.blocks;
   }
 
-  /** Puts frames of the open extension of `image`, each once, into `out` from `at` on while there is room; the place behind the last. */
+  /** `frame` is dirty again, or no longer kept from going home by an older one: if it is for `chooseExtension`, it is so once more. */
+  returned(image: Image, frame: FrameNo): void {
+    if (image.extension.isOpen && this.frames.commit(frame) === 0 && this.isBeyond(image, frame))
+      this.remember(image, frame);
+  }
+
+  /** Puts dirty frames of the open extension of `image` into `out` from `at` on while there is room; the place behind the last. */
   chooseExtension({ extension, uncommitted, slot }: Image, out: Int32Array, at: number): number {
     let end = at;
     for (; extension.next < uncommitted.count && end < out.length; extension.next++) {
@@ -181,7 +187,7 @@ export class Commits {
     const state = this.frames.state(frame);
     if (state !== FrameState.doomed && image !== undefined) {
       if (mark === 0) this.add(image, frame);
-      else if (this.holdsBack && state === FrameState.dirty) this.holder.offer(frame);
+      else if (this.holdsBack && state === FrameState.dirty) this.holder.offer(image, frame);
     }
     this.holder.unpin(frame);
   }

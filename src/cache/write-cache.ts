@@ -252,7 +252,7 @@ export class WriteCache {
       this.writtenBlocks++;
     } else {
       frames.setState(frame, FrameState.dirty);
-      this.offer(frame);
+      this.offer(image, frame);
     }
     this.unpin(frame);
   }
@@ -266,7 +266,7 @@ export class WriteCache {
     const { frames } = this;
     const newer = this.index.find(image.slot, frames.block(frame));
     const isDirty = newer !== NONE && frames.state(newer) === FrameState.dirty;
-    if (isDirty) this.offer(newer); // the writer may have passed it over: two writes of a block never overlap
+    if (isDirty) this.offer(image, newer); // the writer may have passed it over: two writes of a block never overlap
     if (succeeded) {
       this.countWriteback(1);
       this.commits.onOutrun(image, frame, false);
@@ -326,7 +326,7 @@ export class WriteCache {
       this.writtenBlocks--;
       this.frames.setState(frame, FrameState.dirty);
       image.dirty.prepend(frame);
-      this.offer(frame);
+      this.offer(image, frame);
     }
   }
 
@@ -334,8 +334,9 @@ export class WriteCache {
     this.counters.at[Counter.writebackBlocks]! += blocks;
   }
 
-  /** Lists a dirty frame as a victim again, if it is not listed and may go home. */
-  offer(frame: FrameNo): void {
+  /** Lists a dirty frame of `image` as a victim again, if it is not listed and may go home. */
+  offer(image: Image, frame: FrameNo): void {
+    this.commits.returned(image, frame);
     if (this.commits.mayGoHome(frame) && !this.observer.isListed(frame)) this.observer.returned(frame);
   }
 
@@ -343,10 +344,10 @@ export class WriteCache {
   holdBack(images: Iterable<Image>, held: boolean): void {
     this.commits.holdsBack = held;
     for (const image of this.commits.extended) this.commits.closeExtension(image);
-    for (const { dirty } of images) {
-      for (let frame = dirty.head; frame !== NONE; frame = dirty.after(frame)) {
+    for (const image of images) {
+      for (let frame = image.dirty.head; frame !== NONE; frame = image.dirty.after(frame)) {
         if (this.frames.state(frame) !== FrameState.dirty) continue;
-        if (this.commits.mayGoHome(frame)) this.offer(frame);
+        if (this.commits.mayGoHome(frame)) this.offer(image, frame);
         else this.observer.removed(frame);
       }
     }

@@ -57,8 +57,8 @@ export class Extending {
   }
 
   /** True while a write to `image` that ends at byte `end` must wait for blocks of the extension to be durable at home. */
-  isHeld({ extension, uncommitted }: Image, end: number): boolean {
-    if (!extension.isOpen || end <= extension.from * BLOCK_BYTES || uncommitted.isOverfull) return false;
+  isHeld({ extension }: Image, end: number): boolean {
+    if (!extension.isOpen || end <= extension.from * BLOCK_BYTES) return false;
     return extension.blocks >= Math.max(1, this.waitingMost / this.context.cache.commits.extended.size);
   }
 

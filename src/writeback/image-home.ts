@@ -261,7 +261,7 @@ export class ImageHome {
   relist(): void {
     const { cache } = this.context;
     for (let frame = this.image.dirty.head; frame !== NONE; frame = this.image.dirty.after(frame)) {
-      if (cache.frames.state(frame) === FrameState.dirty) cache.offer(frame);
+      if (cache.frames.state(frame) === FrameState.dirty) cache.offer(this.image, frame);
     }
   }
 

@@ -110,6 +110,16 @@ function getAheadOfSlowHome(scene: Scene): number {
   return end - (end % TOGETHER);
 }
 
+test("go home once more when they are written again on their way", () => {
+  const scene = made({ lossWindowUs: 1e9 });
+  const end = getAheadOfSlowHome(scene);
+  append(scene, end, end + 2 * TOGETHER); // enough to go together
+  scene.until("they are on their way", () => imageOf(scene, A).homeWrites > 0);
+  append(scene, end, end + 2 * TOGETHER);
+  scene.pass(10e6);
+  expect(scene.volume.cache.commits.uncommitted).toBeLessThan(TOGETHER);
+});
+
 describe("no longer go ahead", () => {
   test("when home refuses them: writers go on", () => {
     const scene = made({ lossWindowUs: 1e9 });

@@ -20,7 +20,7 @@ export const CACHE: readonly Mutant[] = [
   {
     bug: "a block written again on its way home is not offered to the writer once that write has ended",
     file: "src/cache/write-cache.ts",
-    find: "if (isDirty) this.offer(newer);",
+    find: "if (isDirty) this.offer(image, newer);",
     replace: "",
     seeds: 2000,
   },
