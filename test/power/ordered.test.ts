@@ -105,7 +105,7 @@ function historyOf(
   beside: readonly string[],
   sectors: number,
 ): History {
-  const numbersOf = (names: readonly string[]): number[] => names.map((name) => notes.imageNamed(name)!);
+  const numbersOf = (names: readonly string[]): number[] => names.map((name) => notes.imageNamed(name));
   const answers = Answers.read(notesFile);
   return { notes, answers, lockstep: numbersOf(lockstep), beside: numbersOf(beside), sectors };
 }
