@@ -82,6 +82,7 @@ export class FrameAllocator {
 
   /** The `n`th frame of the window without taking it; 0 is where a payload's first bytes are. */
   peek(n: number): FrameNo {
+    assert(n < this.windowFrames, "only frames of the window are looked at");
     let run = this.first;
     let left = n;
     while (left >= this.lengths[run]!) left -= this.lengths[run++]!;

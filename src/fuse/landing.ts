@@ -3,8 +3,9 @@
  * already in the frames that will hold them.
  *
  * A window of scattered frames takes many iovec entries, and the kernel reads them all for every request. So only as many
- * frames are named as requests have lately needed, with a spare megabyte behind them for one that is larger: what lands
- * there is copied to its frames.
+ * frames are named as requests have lately needed, with spare memory behind them for one that is larger: what lands there is
+ * copied to its frames. Together they have room for the largest payload and no more than the window has: the kernel does not read
+ * requests into less, and fills all there is with forgets.
  */
 import { REQUEST_BYTES_MAX, REQUEST_PAGES_MAX } from "../base/limits.ts";
 import { BLOCK_BYTES, type FrameNo } from "../base/units.ts";
@@ -42,8 +43,9 @@ export class Landing {
   /** Describes where the next request goes; how many entries. The window must be `ready`. */
   aim(): number {
     const count = this.allocator.describe(this.iov, 1, Math.max(this.largest, this.largestBefore));
-    if (this.allocator.described >= REQUEST_PAGES_MAX) return count;
-    this.iov.set(count, this.spare.address, REQUEST_BYTES_MAX);
+    const spareBytes = REQUEST_BYTES_MAX - this.allocator.described * BLOCK_BYTES;
+    if (spareBytes <= 0) return count;
+    this.iov.set(count, this.spare.address, spareBytes);
     return count + 1;
   }
 

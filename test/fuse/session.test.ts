@@ -1,0 +1,27 @@
+import { expect, test } from "vitest";
+import { BLOCK_BYTES } from "../../src/base/units.ts";
+import type { Namespace } from "../../src/fs/context.ts";
+import { lookupHandlers } from "../../src/fs/lookup.ts";
+import { Served } from "../../src/fuse/session.ts";
+import { fragment, sessionRig, writeRequest } from "./kernel.ts";
+
+const WRITTEN = 100 * BLOCK_BYTES;
+
+test("a flood of forgets, in batches as large as the memory for them, is carried out whole", () => {
+  const forgotten: number[] = [];
+  const inodes = {
+    known: () => true,
+    forget: (slot: number, count: number) => forgotten.push(slot, count),
+  };
+  const handlers = lookupHandlers({ inodes } as unknown as Namespace);
+  const rig = sessionRig({ write: () => WRITTEN }, handlers);
+  const { session, kernel } = rig;
+  fragment(rig);
+  kernel.requests.push(writeRequest(2, WRITTEN)); // more frames than one are named from now on
+  session.serve(8);
+
+  kernel.forgets = Array.from({ length: 300_000 }, (_, i) => BigInt(i + 2));
+  expect(session.serve(8)).toBe(Served.idle);
+  expect(forgotten).toEqual(Array.from({ length: 300_000 }, (_, i) => [i + 1, 1]).flat());
+  expect(rig.logged).toEqual([]);
+});
