@@ -117,7 +117,6 @@ export class Session {
         continue; // EINTR, ENOENT: withdrawn before we had it
       }
       this.request.length = bytes;
-      if (bytes > HEAD_BYTES) landing.landed(bytes - HEAD_BYTES);
       this.handle();
       this.served++;
     }
@@ -127,6 +126,7 @@ export class Session {
   private handle(): void {
     const { request } = this;
     try {
+      if (request.length > HEAD_BYTES) this.landing.landed(request.length - HEAD_BYTES);
       if (request.slot < INODES_MAX) {
         if (request.opcode === Opcode.WRITE) {
           this.write(request.slot);

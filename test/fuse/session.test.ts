@@ -1,5 +1,6 @@
-import { expect, test } from "vitest";
-import { BLOCK_BYTES } from "../../src/base/units.ts";
+import { expect, test, vi } from "vitest";
+import { E } from "../../src/base/errno.ts";
+import { asFrame, BLOCK_BYTES } from "../../src/base/units.ts";
 import type { Namespace } from "../../src/fs/context.ts";
 import { lookupHandlers } from "../../src/fs/lookup.ts";
 import { Served } from "../../src/fuse/session.ts";
@@ -24,4 +25,26 @@ test("a flood of forgets, in batches as large as the memory for them, is carried
   expect(session.serve(8)).toBe(Served.idle);
   expect(forgotten).toEqual(Array.from({ length: 300_000 }, (_, i) => [i + 1, 1]).flat());
   expect(rig.logged).toEqual([]);
+});
+
+test("a request whose landing hits a bug is answered EIO, and the next one is served", () => {
+  const rig = sessionRig({
+    write: (_, __, length, frames) => {
+      for (const frame of frames.subarray(0, length / BLOCK_BYTES)) rig.allocator.release(asFrame(frame));
+      return length;
+    },
+  });
+  const { session, kernel, slab } = rig;
+  fragment(rig);
+  const frameView = vi.spyOn(slab, "frameView").mockImplementationOnce(() => {
+    throw new Error("bug");
+  });
+  kernel.requests.push(writeRequest(2, WRITTEN), writeRequest(4, WRITTEN));
+  expect(session.serve(8)).toBe(Served.idle);
+  expect(frameView).toHaveBeenCalled();
+  expect(rig.logged).toHaveLength(1);
+  expect(kernel.replies()).toMatchObject([
+    { unique: 2, error: -E.EIO },
+    { unique: 4, error: 0 },
+  ]);
 });
