@@ -20,8 +20,11 @@ export interface Channel {
   /** Sends a reply or a notification. A negated error number when the kernel does not want it (any more). */
   send(address: number, bytes: number): number;
   sendGathered(iov: number, count: number): number;
-  /** Sends a reply no later than when the loop goes to sleep; the memory must stay as it is until then. */
-  post(address: number, bytes: number): void;
+  /**
+   * Sends a reply no later than when the loop goes to sleep; the memory must stay as it is until then. False if too many wait
+   * already, or none may: then nothing was done.
+   */
+  post(address: number, bytes: number): boolean;
 }
 
 /** `/dev/fuse`, opened with O_NONBLOCK and mounted already. */
@@ -47,8 +50,8 @@ export class DevChannel implements Channel {
     return libc.writev(this.fd, iov, count);
   }
 
-  post(address: number, bytes: number): void {
-    if (!this.io.post(this.fd, address, bytes)) this.send(address, bytes);
+  post(address: number, bytes: number): boolean {
+    return this.io.post(this.fd, address, bytes);
   }
 }
 

@@ -36,9 +36,12 @@ const HEAD_BYTES = IN_HEADER_BYTES + In.WRITE.bytes;
 const WRITE_OUT_BYTES = 8;
 /** Answers to larger writes are never kept back: waking the client is little beside copying so much. */
 const KEPT_BYTES_MAX = 16 * 1024;
-/** Answers to writes that may wait to be sent, more than the ring that sends them has entries; words of each. */
+/** Places of answers to writes that wait to be sent, used in turn: more than the ring that sends them has entries. Words of each. */
 const ANSWERS = 1024;
 const ANSWER_WORDS = 8;
+/** The place behind them: of an answer that is sent at once, however many wait. */
+const AT_ONCE = ANSWERS;
+const ANSWERS_BYTES = (ANSWERS + 1) * ANSWER_WORDS * 4;
 const MEMORY_BYTES = REQUEST_BYTES_MAX + 2 * BLOCK_BYTES;
 
 /** How a turn of `serve` ended. */
@@ -64,8 +67,8 @@ export class Session {
   private readonly out = Mapping.anonymous(OUT_HEADER_BYTES + MEMORY_BYTES);
   private readonly outWords: Uint32Array;
   private readonly body: ReplyBody;
-  private readonly answerMemory = Mapping.anonymous(ANSWERS * ANSWER_WORDS * 4);
-  private readonly answers = new Uint32Array(this.answerMemory.view(0, ANSWERS * ANSWER_WORDS * 4));
+  private readonly answerMemory = Mapping.anonymous(ANSWERS_BYTES);
+  private readonly answers = new Uint32Array(this.answerMemory.view(0, ANSWERS_BYTES));
   private nextAnswer = 0;
   private readonly iov = new IoVector(REQUEST_PAGES_MAX + 4);
   private readonly taken = new Int32Array(REQUEST_PAGES_MAX + 1);
@@ -224,19 +227,27 @@ export class Session {
       this.sendError(result, low, high);
       return;
     }
-    const place = this.nextAnswer++ % ANSWERS;
+    const { channel } = this.options;
+    const bytes = OUT_HEADER_BYTES + WRITE_OUT_BYTES;
+    const isKept =
+      this.keepsAnswers &&
+      result <= KEPT_BYTES_MAX &&
+      channel.post(this.written(this.nextAnswer, result, low, high), bytes);
+    if (isKept) this.nextAnswer = (this.nextAnswer + 1) % ANSWERS;
+    else channel.send(this.written(AT_ONCE, result, low, high), bytes);
+    this.options.counters.observe(HistogramSlot.write, this.options.clock.nowUs() - startedUs);
+  }
+
+  /** The address of the answer to a write of `length` bytes, made in `place`. */
+  private written(place: number, length: number, low: number, high: number): number {
     const at = place * ANSWER_WORDS;
     this.answers[at] = OUT_HEADER_BYTES + WRITE_OUT_BYTES;
     this.answers[at + 1] = 0;
     this.answers[at + 2] = low;
     this.answers[at + 3] = high;
-    this.answers[at + 4] = result;
+    this.answers[at + 4] = length;
     this.answers[at + 5] = 0;
-    const address = this.answerMemory.address + at * 4;
-    if (this.keepsAnswers && result <= KEPT_BYTES_MAX)
-      this.options.channel.post(address, OUT_HEADER_BYTES + WRITE_OUT_BYTES);
-    else this.options.channel.send(address, OUT_HEADER_BYTES + WRITE_OUT_BYTES);
-    this.options.counters.observe(HistogramSlot.write, this.options.clock.nowUs() - startedUs);
+    return this.answerMemory.address + at * 4;
   }
 
   private read(slot: InodeSlot): void {

@@ -4,7 +4,8 @@ import { asFrame, BLOCK_BYTES } from "../../src/base/units.ts";
 import type { Namespace } from "../../src/fs/context.ts";
 import { lookupHandlers } from "../../src/fs/lookup.ts";
 import { Served } from "../../src/fuse/session.ts";
-import { fragment, sessionRig, writeRequest } from "./kernel.ts";
+import { PARKED } from "../../src/volume/volume.ts";
+import { fragment, QUEUE, sessionRig, writeRequest } from "./kernel.ts";
 
 const WRITTEN = 100 * BLOCK_BYTES;
 
@@ -47,4 +48,24 @@ test("a request whose landing hits a bug is answered EIO, and the next one is se
     { unique: 2, error: -E.EIO },
     { unique: 4, error: 0 },
   ]);
+});
+
+test("of any number of writes that are answered in one turn, each gets its answer, once", () => {
+  const parked: ((result: number) => void)[] = [];
+  const rig = sessionRig({
+    write: (_, __, ___, frames, defer) => {
+      parked.push(defer());
+      rig.allocator.release(asFrame(frames[0]!));
+      return PARKED;
+    },
+  });
+  const { session, kernel } = rig;
+  session.keepsAnswers = true;
+  const uniques = Array.from({ length: QUEUE * 10 }, (_, i) => 2 * i + 2);
+  kernel.requests.push(...uniques.map((unique) => writeRequest(unique, BLOCK_BYTES)));
+  session.serve(Number.POSITIVE_INFINITY);
+  for (const answer of parked) answer(BLOCK_BYTES);
+  kernel.sendPosted();
+  const answered = kernel.replies().map(({ unique }) => unique);
+  expect(answered.toSorted((a, b) => a - b)).toEqual(uniques);
 });
