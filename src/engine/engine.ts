@@ -93,6 +93,7 @@ export class Engine {
       negotiation: this.negotiation,
       isKnown: (slot, generation) => this.inodes.known(slot, generation),
       crashed: (error, request) => this.crashed(error, request),
+      refused: (result, bytes) => this.refused(result, bytes),
     });
     const memory = this.slab.memory();
     const durability = this.carriesOn ? Settings.storedDurability(memory) : config.settings.durability;
@@ -263,6 +264,11 @@ export class Engine {
       { err: error, opcode: request.opcode, slot: request.slot },
       "a request hit a bug; it was answered with EIO",
     );
+  }
+
+  private refused(result: number, bytes: number): void {
+    const errno = errnoName(result);
+    this.log.error({ errno, bytes }, `the kernel refused a reply (${errno}); its request was answered with EIO`);
   }
 
   private ready(): void {

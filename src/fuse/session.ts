@@ -58,6 +58,8 @@ export interface SessionOptions {
   isKnown: (slot: InodeSlot, generation: number) => boolean;
   /** A handler threw: logged once, answered with EIO. */
   crashed: (error: unknown, request: Request) => void;
+  /** The kernel did not take a reply of `bytes` bytes; EIO was sent in its place. */
+  refused: (result: number, bytes: number) => void;
 }
 
 export class Session {
@@ -234,7 +236,7 @@ export class Session {
       result <= KEPT_BYTES_MAX &&
       channel.post(this.written(this.nextAnswer, result, low, high), bytes);
     if (isKept) this.nextAnswer = (this.nextAnswer + 1) % ANSWERS;
-    else channel.send(this.written(AT_ONCE, result, low, high), bytes);
+    else this.sent(channel.send(this.written(AT_ONCE, result, low, high), bytes), bytes, low, high);
     this.options.counters.observe(HistogramSlot.write, this.options.clock.nowUs() - startedUs);
   }
 
@@ -278,7 +280,7 @@ export class Session {
     const bytes = iov.bytes(1, count);
     this.header(OUT_HEADER_BYTES + bytes, 0, low, high);
     iov.set(0, this.out.address, OUT_HEADER_BYTES);
-    this.options.channel.sendGathered(iov.address, count);
+    this.sent(this.options.channel.sendGathered(iov.address, count), OUT_HEADER_BYTES + bytes, low, high);
     const { counters } = this.options;
     counters.at[Counter.readRequests]! += 1;
     counters.at[Counter.readBytes]! += bytes;
@@ -293,13 +295,28 @@ export class Session {
   }
 
   private sendError(error: number, low: number, high: number): void {
-    this.header(OUT_HEADER_BYTES, error, low, high);
-    this.options.channel.send(this.out.address, OUT_HEADER_BYTES);
+    this.sendOut(OUT_HEADER_BYTES, error, low, high);
   }
 
   private sendBody(low: number, high: number): void {
-    this.header(OUT_HEADER_BYTES + this.body.length, 0, low, high);
-    this.options.channel.send(this.out.address, OUT_HEADER_BYTES + this.body.length);
+    this.sendOut(OUT_HEADER_BYTES + this.body.length, 0, low, high);
+  }
+
+  /** Sends the first `bytes` of `out`. */
+  private sendOut(bytes: number, error: number, low: number, high: number): void {
+    this.header(bytes, error, low, high);
+    this.sent(this.options.channel.send(this.out.address, bytes), bytes, low, high);
+  }
+
+  /**
+   * A reply of `bytes` bytes was sent with this `result`. The client of one that the kernel refuses would wait for ever, so it
+   * gets EIO. ENOENT: nobody waits for the reply.
+   */
+  private sent(result: number, bytes: number, low: number, high: number): void {
+    if (result >= 0 || result === -E.ENOENT || isGone(result)) return;
+    this.options.refused(result, bytes);
+    this.header(OUT_HEADER_BYTES, -E.EIO, low, high);
+    this.options.channel.send(this.out.address, OUT_HEADER_BYTES);
   }
 
   private later(request: Request): Later {

@@ -159,6 +159,13 @@ export function request(opcode: number, unique: number, body: Buffer): Buffer {
   return Buffer.concat([header, body]);
 }
 
+/** A READ of `size` bytes at the file's start. */
+export function readRequest(unique: number, size: number): Buffer {
+  const body = Buffer.alloc(In.READ.bytes);
+  body.writeUInt32LE(size, In.READ.size);
+  return request(Opcode.READ, unique, body);
+}
+
 /** A WRITE of `size` bytes at the file's start. */
 export function writeRequest(unique: number, size: number): Buffer {
   const body = Buffer.alloc(In.WRITE.bytes + size);
@@ -191,6 +198,7 @@ export function sessionRig(
     negotiation: new Negotiation(new ArrayBuffer(4096)),
     isKnown: () => true,
     crashed: (error) => logged.push(error),
+    refused: (result, bytes) => logged.push([result, bytes]),
   });
   session.attach({ ...volume, cache: { allocator } } as unknown as Volume, () => 0, handlers);
   return { session, kernel, slab, allocator, logged };

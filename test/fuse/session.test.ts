@@ -1,11 +1,15 @@
-import { expect, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { E } from "../../src/base/errno.ts";
 import { asFrame, BLOCK_BYTES } from "../../src/base/units.ts";
 import type { Namespace } from "../../src/fs/context.ts";
 import { lookupHandlers } from "../../src/fs/lookup.ts";
+import { Opcode } from "../../src/fuse/constants.ts";
+import { type Handler, PENDING } from "../../src/fuse/request.ts";
 import { Served } from "../../src/fuse/session.ts";
+import type { IoVector } from "../../src/sys/iovec.ts";
+import { Mapping } from "../../src/sys/memory.ts";
 import { PARKED } from "../../src/volume/volume.ts";
-import { fragment, QUEUE, sessionRig, writeRequest } from "./kernel.ts";
+import { fragment, QUEUE, readRequest, request, type SessionRig, sessionRig, writeRequest } from "./kernel.ts";
 
 const WRITTEN = 100 * BLOCK_BYTES;
 
@@ -68,4 +72,50 @@ test("of any number of writes that are answered in one turn, each gets its answe
   kernel.sendPosted();
   const answered = kernel.replies().map(({ unique }) => unique);
   expect(answered.toSorted((a, b) => a - b)).toEqual(uniques);
+});
+
+describe("a reply that the kernel does not take", () => {
+  const getattr = request(Opcode.GETATTR, 2, Buffer.alloc(16));
+  const served = (handler: Handler): SessionRig => sessionRig({}, { [Opcode.GETATTR]: handler });
+  const kinds: [string, Buffer, () => SessionRig, number][] = [
+    ["an error", getattr, () => served(() => -E.ESTALE), 16],
+    ["a body", getattr, () => served((_, body) => (body.zeros(8), 0)), 24],
+    ["an error told later", getattr, () => served((later) => (later.later().end(-E.EPERM), PENDING)), 16],
+    [
+      "a body told later",
+      getattr,
+      () => served((later) => (later.later().reply((body) => body.zeros(8)), PENDING)),
+      24,
+    ],
+    ["a write's", writeRequest(2, BLOCK_BYTES), () => sessionRig({ write: () => BLOCK_BYTES }), 24],
+    ["a read's", readRequest(2, BLOCK_BYTES), () => sessionRig({ read: blockOfZeros }), 16 + BLOCK_BYTES],
+  ];
+
+  function blockOfZeros(_: number, __: number, ___: number, iov: IoVector): number {
+    const block = Mapping.anonymous(BLOCK_BYTES);
+    onTestFinished(() => block.unmap());
+    iov.set(1, block.address, BLOCK_BYTES);
+    return 2;
+  }
+
+  test.each(kinds)("is logged, and its request gets EIO, once: %s", (_, message, make, bytes) => {
+    const { session, kernel, logged } = make();
+    for (const refusals of [[-E.EINVAL], [-E.ENOMEM, -E.ENOENT], [-E.EINVAL, -E.EINVAL]]) {
+      kernel.requests.push(message);
+      kernel.refusals.push(...refusals);
+      session.serve(8);
+      expect(kernel.refusals).toEqual([]);
+      expect(kernel.replies()).toEqual(refusals.length > 1 ? [] : [{ unique: 2, error: -E.EIO, bytes: 16 }]);
+      expect(logged.splice(0)).toEqual([[refusals[0], bytes]]);
+    }
+  });
+
+  test.each(kinds)("is nothing to tell when nobody waits for it: %s", (_, message, make) => {
+    const { session, kernel, logged } = make();
+    kernel.requests.push(message);
+    kernel.refusals.push(-E.ENOENT);
+    session.serve(8);
+    expect(kernel.replies()).toEqual([]);
+    expect(logged).toEqual([]);
+  });
 });
