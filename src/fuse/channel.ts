@@ -4,7 +4,7 @@
  */
 
 import { E } from "../base/errno.ts";
-import type { Io } from "../sys/io.ts";
+import type { Io, PostFailed } from "../sys/io.ts";
 import * as libc from "../sys/libc.ts";
 
 export interface Channel {
@@ -22,9 +22,11 @@ export interface Channel {
   sendGathered(iov: number, count: number): number;
   /**
    * Sends a reply no later than when the loop goes to sleep; the memory must stay as it is until then. False if too many wait
-   * already, or none may: then nothing was done.
+   * already, or none may: then nothing was done. `tag` is for `whenPostFails`.
    */
-  post(address: number, bytes: number): boolean;
+  post(address: number, bytes: number, tag: number): boolean;
+  /** Has `failed` called for each posted reply that the kernel does not want (any more). Call it once. */
+  whenPostFails(failed: PostFailed): void;
 }
 
 /** `/dev/fuse`, opened with O_NONBLOCK and mounted already. */
@@ -50,8 +52,12 @@ export class DevChannel implements Channel {
     return libc.writev(this.fd, iov, count);
   }
 
-  post(address: number, bytes: number): boolean {
-    return this.io.post(this.fd, address, bytes);
+  post(address: number, bytes: number, tag: number): boolean {
+    return this.io.post(this.fd, address, bytes, tag);
+  }
+
+  whenPostFails(failed: PostFailed): void {
+    this.io.whenPostFails(failed);
   }
 }
 

@@ -89,6 +89,7 @@ export class Session {
     const out = this.out.view(0, this.out.bytes);
     this.outWords = new Uint32Array(out, 0, OUT_HEADER_BYTES / 4);
     this.body = new ReplyBody(out, OUT_HEADER_BYTES);
+    options.channel.whenPostFails((place, result) => this.postFailed(place, result));
   }
 
   /**
@@ -234,7 +235,7 @@ export class Session {
     const isKept =
       this.keepsAnswers &&
       result <= KEPT_BYTES_MAX &&
-      channel.post(this.written(this.nextAnswer, result, low, high), bytes);
+      channel.post(this.written(this.nextAnswer, result, low, high), bytes, this.nextAnswer);
     if (isKept) this.nextAnswer = (this.nextAnswer + 1) % ANSWERS;
     else this.sent(channel.send(this.written(AT_ONCE, result, low, high), bytes), bytes, low, high);
     this.options.counters.observe(HistogramSlot.write, this.options.clock.nowUs() - startedUs);
@@ -250,6 +251,12 @@ export class Session {
     this.answers[at + 4] = length;
     this.answers[at + 5] = 0;
     return this.answerMemory.address + at * 4;
+  }
+
+  /** The answer in `place` was refused; so soon after, it is still there. */
+  private postFailed(place: number, result: number): void {
+    const at = place * ANSWER_WORDS;
+    this.sent(result, OUT_HEADER_BYTES + WRITE_OUT_BYTES, this.answers[at + 2]!, this.answers[at + 3]!);
   }
 
   private read(slot: InodeSlot): void {

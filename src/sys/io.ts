@@ -11,6 +11,9 @@
  */
 export type Done = (result: number) => void;
 
+/** Told of a post that failed. */
+export type PostFailed = (tag: number, result: number) => void;
+
 export interface Io {
   /** Which implementation this is. */
   readonly kind: "uring" | "threads" | "simulated";
@@ -34,11 +37,13 @@ export interface Io {
   close(fd: number, done: Done): void;
 
   /**
-   * write(2) without an answer, begun with the next `wait` and done when that goes to sleep: several cost one system call.
-   * The memory must stay as it is until `wait` has been called. False if this Io, or its ring just now, cannot: then nothing
-   * was done.
+   * write(2) that says nothing when it succeeds, begun with the next `wait` and done when that goes to sleep: several cost one
+   * system call. The memory must stay as it is until `wait` has been called. False if this Io, or its ring just now, cannot:
+   * then nothing was done. `tag`, from 0 to 2^31 - 1, is for `whenPostFails`.
    */
-  post(fd: number, address: number, length: number): boolean;
+  post(fd: number, address: number, length: number, tag: number): boolean;
+  /** Has `failed` called, from `wait`, with the tag of each post that fails, and its negated error number. Call it once. */
+  whenPostFails(failed: PostFailed): void;
 
   /** Calls `ready` once, from `wait`, when `fd` is readable (or has failed). */
   whenReadable(fd: number, ready: () => void): void;

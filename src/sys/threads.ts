@@ -82,6 +82,9 @@ export class ThreadsIo implements Io {
     return false;
   }
 
+  /** Nothing to tell. */
+  whenPostFails(): void {}
+
   whenReadable(fd: number, ready: () => void): void {
     this.ready.push(ready);
     assert(this.ready.length <= ARMED_MAX, "only a few descriptors are waited for");

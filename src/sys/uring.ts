@@ -2,7 +2,7 @@
 import { assert } from "../base/assert.ts";
 import { E } from "../base/errno.ts";
 import { POLLIN, RWF_DSYNC } from "./constants.ts";
-import type { Done, Io } from "./io.ts";
+import type { Done, Io, PostFailed } from "./io.ts";
 import { Kind, Operations } from "./operations.ts";
 import { ThreadPool } from "./thread-pool.ts";
 import { FSYNC_DATASYNC, IOSQE_ASYNC, OP } from "./uring-layout.ts";
@@ -12,7 +12,7 @@ import { Ring } from "./uring-ring.ts";
 const SUBMISSIONS = 256;
 const COMPLETIONS = 4096;
 const ASYNC = IOSQE_ASYNC << 8;
-/** User data of posted writes: no slot. */
+/** User data of a posted write with tag 0; below it those of other tags. No slots. */
 const POSTED = -1;
 /** Operations known at first; the table grows. */
 const SLOTS = 1024;
@@ -25,6 +25,7 @@ export class UringIo implements Io {
   /** `whenReadable`s that are armed: they use slots, but are not in flight. */
   private armed = 0;
   private helper: ThreadPool | undefined;
+  private postFailed: PostFailed | undefined;
   private readonly hasTruncate: boolean;
 
   /** Throws Failure when the kernel refuses a ring. The sizes are powers of two. */
@@ -74,11 +75,15 @@ export class UringIo implements Io {
     this.operations.add(Kind.close, fd, 0, 0, 0, 0, done);
   }
 
-  post(fd: number, address: number, length: number): boolean {
+  post(fd: number, address: number, length: number, tag: number): boolean {
     const { ring } = this;
     if (!ring.canSkip || ring.room() === 0) return false;
-    ring.pushSkipping(OP.WRITE, fd, address, length, POSTED);
+    ring.pushSkipping(OP.WRITE, fd, address, length, POSTED - tag);
     return true;
+  }
+
+  whenPostFails(failed: PostFailed): void {
+    this.postFailed = failed;
   }
 
   whenReadable(fd: number, ready: () => void): void {
@@ -139,8 +144,9 @@ export class UringIo implements Io {
     for (let n = ring.ready(); n > 0; n -= 1) {
       ring.take();
       const { userData: slot, result } = ring;
-      if (slot === POSTED) {
+      if (slot <= POSTED) {
         ring.running += 1; // it was not counted, as success leaves no completion
+        this.postFailed?.(POSTED - slot, result);
         continue;
       }
       const kind = operations.kind[slot]!;

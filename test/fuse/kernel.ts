@@ -14,7 +14,7 @@ import { Negotiation } from "../../src/fuse/negotiation.ts";
 import { type Handler, IN_HEADER_BYTES, OUT_HEADER_BYTES } from "../../src/fuse/request.ts";
 import { Session } from "../../src/fuse/session.ts";
 import { Counters } from "../../src/stats/counters.ts";
-import type { Io } from "../../src/sys/io.ts";
+import type { Io, PostFailed } from "../../src/sys/io.ts";
 import * as libc from "../../src/sys/libc.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 
@@ -78,6 +78,12 @@ export interface ReplyHeader {
   bytes: number;
 }
 
+interface Posted {
+  address: number;
+  bytes: number;
+  tag: number;
+}
+
 /** `/dev/fuse` as a test plays it. Errors in `refusals` are what the kernel says to the next replies. */
 export class Kernel extends DevChannel {
   readonly requests: Buffer[] = [];
@@ -85,11 +91,13 @@ export class Kernel extends DevChannel {
   /** Node ids that it forgets, before all requests, in batches as large as the memory for them. */
   forgets: bigint[] = [];
   private readonly input = file();
-  private readonly posted: { address: number; bytes: number }[];
+  private readonly posted: Posted[];
+  private postFailed: PostFailed | undefined;
 
   constructor() {
-    const posted: { address: number; bytes: number }[] = [];
-    const post: Io["post"] = (_, address, bytes) => posted.length < QUEUE && posted.push({ address, bytes }) > 0;
+    const posted: Posted[] = [];
+    const post: Io["post"] = (_, address, bytes, tag) =>
+      posted.length < QUEUE && posted.push({ address, bytes, tag }) > 0;
     super(file(), { post } as Io);
     this.posted = posted;
   }
@@ -122,9 +130,16 @@ export class Kernel extends DevChannel {
     return this.refusals.shift() ?? super.sendGathered(iov, count);
   }
 
+  override whenPostFails(failed: PostFailed): void {
+    this.postFailed = failed;
+  }
+
   /** What the loop does when it goes to sleep. */
   sendPosted(): void {
-    for (const { address, bytes } of this.posted.splice(0)) super.send(address, bytes);
+    for (const { address, bytes, tag } of this.posted.splice(0)) {
+      const result = this.send(address, bytes);
+      if (result < 0) this.postFailed?.(tag, result);
+    }
   }
 
   /** What was sent since the last call. */

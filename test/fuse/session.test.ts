@@ -88,8 +88,15 @@ describe("a reply that the kernel does not take", () => {
       24,
     ],
     ["a write's", writeRequest(2, BLOCK_BYTES), () => sessionRig({ write: () => BLOCK_BYTES }), 24],
+    ["a write's that waits for others", writeRequest(2, BLOCK_BYTES), () => keeping({ write: () => BLOCK_BYTES }), 24],
     ["a read's", readRequest(2, BLOCK_BYTES), () => sessionRig({ read: blockOfZeros }), 16 + BLOCK_BYTES],
   ];
+
+  function keeping(volume: Parameters<typeof sessionRig>[0]): SessionRig {
+    const rig = sessionRig(volume);
+    rig.session.keepsAnswers = true;
+    return rig;
+  }
 
   function blockOfZeros(_: number, __: number, ___: number, iov: IoVector): number {
     const block = Mapping.anonymous(BLOCK_BYTES);
@@ -104,6 +111,7 @@ describe("a reply that the kernel does not take", () => {
       kernel.requests.push(message);
       kernel.refusals.push(...refusals);
       session.serve(8);
+      kernel.sendPosted();
       expect(kernel.refusals).toEqual([]);
       expect(kernel.replies()).toEqual(refusals.length > 1 ? [] : [{ unique: 2, error: -E.EIO, bytes: 16 }]);
       expect(logged.splice(0)).toEqual([[refusals[0], bytes]]);
@@ -115,6 +123,7 @@ describe("a reply that the kernel does not take", () => {
     kernel.requests.push(message);
     kernel.refusals.push(-E.ENOENT);
     session.serve(8);
+    kernel.sendPosted();
     expect(kernel.replies()).toEqual([]);
     expect(logged).toEqual([]);
   });

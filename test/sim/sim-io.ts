@@ -201,6 +201,8 @@ export class SimIo implements Io {
     return false;
   }
 
+  whenPostFails(): void {}
+
   whenReadable(): void {}
 
   /** Lets time pass until something happened or `timeoutUs` is over. */

@@ -20,9 +20,12 @@ const iovecs = new BigInt64Array(memory.view(0, IOVEC_BYTES));
 /** Payload memory. */
 export const bytes = Buffer.from(memory.view(IOVEC_BYTES, memory.bytes - IOVEC_BYTES));
 
+/** The address of payload byte `at`. */
+export const addressOf = (at: number): number => memory.address + IOVEC_BYTES + at;
+
 /** Describes `length` payload bytes from `at` in iovec `index` (below 4096); the iovec's address. */
 export function iovec(index: number, at: number, length: number): number {
-  iovecs[index * 2] = BigInt(memory.address + IOVEC_BYTES + at);
+  iovecs[index * 2] = BigInt(addressOf(at));
   iovecs[index * 2 + 1] = BigInt(length);
   return memory.address + index * 16;
 }

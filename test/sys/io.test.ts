@@ -9,7 +9,7 @@ import { need } from "../support/need.ts";
 import { run as runCommand } from "../support/run.ts";
 import { testScope } from "../support/scope.ts";
 import { scratchDirectory } from "../support/scratch.ts";
-import { bytes, drain as drainIo, implementations, iovec, LONG_US, resultOf } from "./implementations.ts";
+import { addressOf, bytes, drain as drainIo, implementations, iovec, LONG_US, resultOf } from "./implementations.ts";
 
 describe.each(implementations)("Io by %s", (_name, make) => {
   let io: Io;
@@ -55,6 +55,25 @@ describe.each(implementations)("Io by %s", (_name, make) => {
     expect(readFileSync(join(directory, "durable"))).toEqual(
       Buffer.concat([Buffer.alloc(4096), Buffer.alloc(8192, 0x64)]),
     );
+  });
+
+  test("a posted write is done when the loop goes to sleep, and only one that fails is told, with its tag", () => {
+    const failed: number[][] = [];
+    io.whenPostFails((...post) => failed.push(post));
+    const good = file("posted");
+    const bad = openSync(join(directory, "posted"), "r");
+    testScope(() => closeSync(bad));
+    bytes.write("posted", 0);
+    const address = addressOf(0);
+    for (const tag of [0, 1, 1023]) {
+      const posts = [good, bad, good].map((fd, i) => io.post(fd, address, 6, tag + i));
+      expect(posts).toEqual(posts.map(() => io.kind === "uring"));
+      expect(run((done) => io.fsync(good, false, done))).toBe(0);
+    }
+    const isTold = io.kind === "uring";
+    expect(failed).toEqual(isTold ? [1, 2, 1024].map((tag) => [tag, -E.EBADF]) : []);
+    expect(readFileSync(join(directory, "posted")).toString()).toBe(isTold ? "posted" : "");
+    expect(io.inflight).toBe(0);
   });
 
   test("offsets above 4 GiB are kept whole", () => {
