@@ -9,7 +9,7 @@
  *   ...        frames          4 KiB each, starts on 2 MiB so that huge pages hold it
  *   ...        inode records  408 bytes each, INODES_MAX of them, a hole in the file that is allocated chunk by chunk
  */
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, ftruncateSync, readSync, writeSync } from "node:fs";
 import { assert } from "../base/assert.ts";
 import { errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
@@ -76,6 +76,31 @@ export function createSlab(fd: number, cacheBytes: number, identity: string): vo
   writeSync(fd, superblock, 0, SUPERBLOCK_BYTES, 0);
 }
 
+/** What the superblock of the slab in `fd` says. Refuses one that is foreign, of another version, or of another size than it says. */
+export function readSuperblock(fd: number): { frames: number; identity: string } {
+  const superblock = Buffer.alloc(SUPERBLOCK_BYTES);
+  const got = readSync(fd, superblock, 0, SUPERBLOCK_BYTES, 0);
+  if (got !== SUPERBLOCK_BYTES || superblock.toString("latin1", 0, 8) !== MAGIC) {
+    throw new Failure("slab: not a hypegear slab; remove it only if no guest's data can be in it", ExitCode.refused);
+  }
+  const version = superblock.readUInt32LE(8);
+  if (version !== SLAB_VERSION) {
+    throw new Failure(
+      `slab: version ${version}, this program reads ${SLAB_VERSION}; mount with the program that made it`,
+      ExitCode.refused,
+    );
+  }
+  const frames = superblock.readUInt32LE(12);
+  const bytes = fstatSync(fd).size;
+  if (bytes !== layoutOf(frames).bytes) {
+    throw new Failure(
+      `slab: ${bytes} bytes long, its superblock says ${layoutOf(frames).bytes}; it is damaged`,
+      ExitCode.refused,
+    );
+  }
+  return { frames, identity: superblock.toString("latin1", 64, 128).replace(/\0+$/, "") };
+}
+
 export class Slab {
   readonly frames: number;
   /** Names the backing directory that this slab belongs to. */
@@ -100,29 +125,9 @@ export class Slab {
     }
   }
 
-  /** Opens the slab in `fd`. Refuses one that is foreign, of another version, or of another size than it says. */
+  /** Opens the slab in `fd`. Refuses what `readSuperblock` refuses. */
   static open(fd: number): Slab {
-    const superblock = Buffer.alloc(SUPERBLOCK_BYTES);
-    const got = readSync(fd, superblock, 0, SUPERBLOCK_BYTES, 0);
-    if (got !== SUPERBLOCK_BYTES || superblock.toString("latin1", 0, 8) !== MAGIC) {
-      throw new Failure("slab: not a hypegear slab; remove it only if no guest's data can be in it", ExitCode.refused);
-    }
-    const version = superblock.readUInt32LE(8);
-    if (version !== SLAB_VERSION) {
-      throw new Failure(
-        `slab: version ${version}, this program reads ${SLAB_VERSION}; mount with the program that made it`,
-        ExitCode.refused,
-      );
-    }
-    const frames = superblock.readUInt32LE(12);
-    const bytes = fstatSync(fd).size;
-    if (bytes !== layoutOf(frames).bytes) {
-      throw new Failure(
-        `slab: ${bytes} bytes long, its superblock says ${layoutOf(frames).bytes}; it is damaged`,
-        ExitCode.refused,
-      );
-    }
-    const identity = superblock.toString("latin1", 64, 128).replace(/\0+$/, "");
+    const { frames, identity } = readSuperblock(fd);
     return new Slab(fd, frames, identity);
   }
 
@@ -185,9 +190,4 @@ export class Slab {
     this.mapping.unmap();
     closeSync(this.fd);
   }
-}
-
-/** Opens a slab file by path. */
-export function openSlab(path: string): Slab {
-  return Slab.open(openSync(path, "r+"));
 }

@@ -3,14 +3,25 @@
  * mounted on that directory, because landing payloads in place loses on ordinary pages; else it is a plain directory.
  */
 import { createHash } from "node:crypto";
-import { existsSync, lstatSync, mkdirSync, openSync, readFileSync, rmdirSync, rmSync, statfsSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  type Stats,
+  statfsSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
 import { INODES_MAX, MEMORY_SPARE_BYTES } from "../base/limits.ts";
 import { formatSize } from "../base/size.ts";
 import { BLOCK_BYTES } from "../base/units.ts";
-import { createSlab, INODE_BYTES, openSlab, slabBytes } from "../cache/slab.ts";
+import { createSlab, INODE_BYTES, readSuperblock, slabBytes } from "../cache/slab.ts";
 import { O } from "../sys/constants.ts";
 import * as libc from "../sys/libc.ts";
 import { topMount } from "../sys/mount-table.ts";
@@ -53,24 +64,29 @@ export interface FoundSlab {
   identity: string;
 }
 
-/** Opens the slab at `path`; undefined when none is there. Throws a `Failure` for one that is damaged or of another version. */
+/** Opens the slab at `path`; undefined when none is there. Throws a `Failure` for one that is damaged, of another version, or not ours. */
 export function openSlabFile(path: string): FoundSlab | undefined {
-  if (!existsSync(path)) return undefined;
-  const slab = openSlab(path);
-  const found = { cacheBytes: slab.frames * BLOCK_BYTES, identity: slab.identity };
-  slab.close();
-  return { fd: openSync(path, O.RDWR | O.NOFOLLOW | O.CLOEXEC), ...found };
+  const fd = openOwnFile(path);
+  if (fd === undefined) return undefined;
+  try {
+    const { frames, identity } = readSuperblock(fd);
+    return { fd, cacheBytes: frames * BLOCK_BYTES, identity };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
 }
 
-/** Removes the slab, its tmpfs and its directory, as far as they exist. */
+/** Removes the slab, its tmpfs and its directory, as far as they exist and are ours. */
 export function removeSlabFile(path: string): void {
   const directory = dirname(path);
+  if (!isOwnDirectory(directory)) return;
   rmSync(path, { force: true });
   if (topMount(directory)?.source === "hypegear") libc.umount2(Buffer.from(`${directory}\0`), MNT_DETACH);
   try {
     rmdirSync(directory);
   } catch {
-    // Not there, or not ours: only an empty directory of ours may go.
+    // Not empty: somebody put more there.
   }
 }
 
@@ -113,11 +129,54 @@ function makeOwnDirectory(directory: string): void {
     const code = (error as NodeJS.ErrnoException).code ?? String(error);
     if (code !== "EEXIST")
       throw new Failure(`${directory}: cannot be made (${code}); check ${SHARED_MEMORY}`, ExitCode.failed, error);
-    const found = lstatSync(directory);
-    if (found.isDirectory() && found.uid === process.getuid!() && (found.mode & 0o077) === 0) return;
-    throw new Failure(`${directory}: exists and belongs to somebody else; remove it`, ExitCode.refused);
+    if (!isOwnDirectory(directory)) throw somebodyElses(directory);
   }
 }
+
+function isOwnDirectory(directory: string): boolean {
+  const found = lstatSync(directory, { throwIfNoEntry: false });
+  return found !== undefined && found.isDirectory() && isOwn(found);
+}
+
+/** Nobody else can change it. */
+const isOwn = ({ uid, mode }: Stats): boolean => uid === process.getuid!() && (mode & 0o077) === 0;
+
+/**
+ * Undefined: it is not there. 1. another user makes the directory first 2. puts a link in it 3. root follows that to a file of its
+ * own, and opens it for writing: so neither is used unless it is ours, and what was opened is what was looked at.
+ */
+function openOwnFile(path: string): number | undefined {
+  const directory = dirname(path);
+  if (lstatSync(directory, { throwIfNoEntry: false }) === undefined) return undefined;
+  if (!isOwnDirectory(directory)) throw somebodyElses(directory);
+  let fd: number;
+  try {
+    fd = openSync(path, O.RDWR | O.NOFOLLOW | O.NONBLOCK | O.CLOEXEC);
+  } catch (error) {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return undefined;
+    throw ["ELOOP", "EISDIR", "ENXIO"].includes(code) ? noSlab(path, error) : error;
+  }
+  const found = fstatSync(fd);
+  if (found.isFile() && isOwn(found)) return fd;
+  closeSync(fd);
+  throw noSlab(path);
+}
+
+function somebodyElses(directory: string): Failure {
+  const todo = "run as its owner if it is a slab, else remove it";
+  return new Failure(
+    `${directory}: exists, and is no directory that only this user may use; ${todo}`,
+    ExitCode.refused,
+  );
+}
+
+const noSlab = (path: string, cause?: unknown): Failure =>
+  new Failure(
+    `${path}: is no regular file that only this user may use, so no slab; remove it`,
+    ExitCode.refused,
+    cause,
+  );
 
 /** Mounts a tmpfs with huge pages, or without, or not at all (a container may not mount); says which. */
 function mountHuge(directory: string, bytes: number): string {

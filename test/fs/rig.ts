@@ -6,7 +6,7 @@ import { systemClock } from "../../src/base/clock.ts";
 import { CACHE_BYTES_MIN } from "../../src/base/limits.ts";
 import { asSlot, type InodeSlot } from "../../src/base/units.ts";
 import { ImageFlag, ImageTable } from "../../src/cache/image.ts";
-import { createSlab, openSlab, type Slab } from "../../src/cache/slab.ts";
+import { createSlab, Slab } from "../../src/cache/slab.ts";
 import { Namespace } from "../../src/fs/context.ts";
 import { Inodes } from "../../src/fs/inodes.ts";
 import { Memory } from "../../src/fs/memory.ts";
@@ -197,7 +197,7 @@ export class Rig {
   }
 
   private open(): [Slab, number, ImageTable, Inodes, PlainData, Memory, Partial<Record<number, Handler>>] {
-    const slab = openSlab(this.slabPath);
+    const slab = Slab.open(openSync(this.slabPath, "r+"));
     const rootFd = openSync(this.backing, constants.O_RDONLY | constants.O_DIRECTORY);
     const images = new ImageTable(slab.inodes());
     const inodes = new Inodes(slab, images, rootFd);
