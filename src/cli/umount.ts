@@ -70,9 +70,18 @@ async function daemonEnded(
     if (keeper !== undefined) await keeperGone(mount, keeper);
     return;
   }
-  if (state.mountpoint !== mount.path) return;
+  if (!isStateOf(mount, states, state, keeper)) return;
   await stateGone(mount, states, state);
   for (let polls = 0; polls < END_POLLS_MAX && isRunning(state.pid); polls++) await sleep(POLL_MS);
+}
+
+/**
+ * The state tells the place where the mount began: a directory above it may have been renamed since. Then it is the state of this mount
+ * if it has the same keeper, or both have none; but not if the mount was a copy, and the one that it was copied from goes on.
+ */
+function isStateOf(mount: MountEntry, states: StateDirectory, state: State, keeper: number | undefined): boolean {
+  if (state.mountpoint === mount.path) return true;
+  return (state.pid === keeper || !states.isLocked()) && !isElsewhere(mount);
 }
 
 /** Undefined: it is not there, or cannot be read. */

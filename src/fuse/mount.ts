@@ -103,8 +103,9 @@ export function detachStale(path: string): number {
   return detached;
 }
 
-/** True while the mount with this id is in the table. */
-export const isMounted = (id: number): boolean => mountTable().some((entry) => entry.id === id && isOurs(entry));
+/** The mount of this program with this id, where it is by now: a directory above it may have been renamed. Undefined: it is unmounted. */
+export const mountOf = (id: number): MountEntry | undefined =>
+  mountTable().find((entry) => entry.id === id && isOurs(entry));
 
 function mountAsRoot({ backing, mountpoint, allowOther, noexec }: MountRequest): number {
   const fd = openDevice();

@@ -13,7 +13,7 @@ import { ExitCode, Failure } from "../base/errors.ts";
 import { ENGINE_DEATHS_MAX, ENGINE_SETTLED_US, RETRY_US_FIRST, RETRY_US_LAST } from "../base/limits.ts";
 import { type Log, openLog } from "../base/log.ts";
 import type { ToKeeper } from "../engine/config.ts";
-import { detachAside, isMounted } from "../fuse/mount.ts";
+import { detachAside, mountOf } from "../fuse/mount.ts";
 import { topMount } from "../sys/mount-table.ts";
 import type { KeeperConfig, Ready } from "./config.ts";
 import { checkDirectories, realpathOfNew } from "./directories.ts";
@@ -148,15 +148,17 @@ class Keeper {
 
   /** Takes the mount out of the tree; who still uses it is served until the last close. False if that was refused. */
   private async detach(): Promise<boolean> {
-    const { mountpoint, mountId } = this.opened;
-    if (!isMounted(mountId)) return true;
-    if (topMount(mountpoint)?.id !== mountId) {
-      this.log.error(`unmount ${mountpoint}: another mount lies on top of it; unmount that first, and end this again`);
+    const { mountId } = this.opened;
+    const mount = mountOf(mountId);
+    if (mount === undefined) return true;
+    const { path } = mount;
+    if (topMount(path)?.id !== mountId) {
+      this.log.error(`unmount ${path}: another mount lies on top of it; unmount that first, and end this again`);
       return false;
     }
-    await detachAside(mountpoint);
-    if (!isMounted(mountId)) return true;
-    this.log.error(`unmount ${mountpoint}: refused; unmount it by hand`);
+    await detachAside(path);
+    if (mountOf(mountId) === undefined) return true;
+    this.log.error(`unmount ${path}: refused; unmount it by hand`);
     return false;
   }
 
@@ -191,7 +193,7 @@ class Keeper {
   private died(how: string): void {
     clearTimeout(this.settled);
     this.deaths++;
-    const mounted = isMounted(this.opened.mountId);
+    const mounted = mountOf(this.opened.mountId) !== undefined;
     const why = this.failure === undefined ? how : `${how}: ${this.failure.message}`;
     this.failure = undefined;
     if (mounted && this.deaths >= ENGINE_DEATHS_MAX) {
