@@ -9,7 +9,7 @@ import { ExitCode, Failure } from "../base/errors.ts";
 import { deadMounts, detachStale, isOurs } from "../fuse/mount.ts";
 import { openBeneath } from "../sys/beneath.ts";
 import { O } from "../sys/constants.ts";
-import { mountTable, topMount } from "../sys/mount-table.ts";
+import { type MountEntry, mountTable, topMount } from "../sys/mount-table.ts";
 import { StateDirectory } from "./state.ts";
 
 export interface Directories {
@@ -125,13 +125,16 @@ function unusable(path: string, role: string, error: unknown): Failure {
   );
 }
 
-function refuseIfMounted(path: string): void {
+/** Throws a `Failure` if a living mount of this program lies on top at `path`. */
+export function refuseIfMounted(path: string): void {
   const entry = topMount(path);
-  if (!isOurs(entry) || deadMounts(path) > 0) return;
-  const keeper = keeperBehind(path);
+  if (isOurs(entry) && deadMounts(path) === 0) throw alreadyMounted(entry, keeperBehind(path));
+}
+
+export function alreadyMounted({ path, source }: MountEntry, keeper?: number): Failure {
   const by = keeper === undefined ? "" : ` (keeper pid ${keeper})`;
   const todo = `unmount it first: hypegear umount ${path}`;
-  throw new Failure(`${path}: already mounted by hypegear, from ${entry.source}${by}; ${todo}`, ExitCode.refused);
+  return new Failure(`${path}: already mounted by hypegear, from ${source}${by}; ${todo}`, ExitCode.refused);
 }
 
 /**

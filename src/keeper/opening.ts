@@ -9,13 +9,20 @@ import { ExitCode, Failure } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { formatSize } from "../base/size.ts";
 import type { EngineConfig } from "../engine/config.ts";
-import { deadMounts, detachStale, mountFuse, unmountFuse } from "../fuse/mount.ts";
+import { deadMounts, detachStale, isOurs, mountFuse, mountOf, unmountFuse } from "../fuse/mount.ts";
 import { O } from "../sys/constants.ts";
 import { dup3 } from "../sys/libc.ts";
-import { topMount } from "../sys/mount-table.ts";
+import { type MountEntry, mountTable, topMount } from "../sys/mount-table.ts";
 import { adoptable, type Verdict } from "./adoption.ts";
 import type { KeeperConfig } from "./config.ts";
-import { type Directories, deadMountsOf, directoryId, openBacking } from "./directories.ts";
+import {
+  alreadyMounted,
+  type Directories,
+  deadMountsOf,
+  directoryId,
+  openBacking,
+  refuseIfMounted,
+} from "./directories.ts";
 import type { Interrupts } from "./interrupts.ts";
 import { endMountJournal, Journals, type MountJournal } from "./journals.ts";
 import { createSlabFile, removeSlabFile, slabPath } from "./slab-file.ts";
@@ -94,13 +101,14 @@ class Opening {
     if (cacheBytes !== config.cacheBytes) notices.push(keptSize(cacheBytes, config.cacheBytes));
     await interrupts.check();
     states.write({ ...state, serving: true });
-    const fds = { fuse: this.mounted(root), backing: root, slab, lock, journal: journal?.file.fd };
+    const { fuse, mountId } = this.mounted(root);
+    const fds = { fuse, backing: root, slab, lock, journal: journal?.file.fd };
     await interrupts.check();
     return {
       ...paths,
       fds,
       journal: journal && { shown: journal.place.shown, id: journal.known.id, bytes: journal.file.size },
-      mountId: topMount(paths.mountpoint)!.id,
+      mountId,
       cacheBytes,
       adopted: verdict.slab !== undefined,
       notices,
@@ -183,18 +191,25 @@ class Opening {
 
   /**
    * Everything was judged: now the dead mount goes for which ours comes. If we are undone after that, ours stays in its place, as
-   * a dead one: else guests of a directory that is mounted over itself would write past the cache.
+   * a dead one: else guests of a directory that is mounted over itself would write past the cache. But one that covers the
+   * mount of another start, which came a moment sooner, goes.
    */
-  private mounted(root: number): number {
+  private mounted(root: number): { fuse: number; mountId: number } {
     const { mountpoint } = this.paths;
     const wasDead = this.replaceDead(root);
+    refuseIfMounted(mountpoint); // another start may have come first: making a large slab takes seconds
     const { allowOther, noexec } = this.config;
     const fuse = mountFuse({ ...this.paths, allowOther, noexec });
+    const { own, covered } = mountsOf(this.paths);
     this.undo.push(() => {
-      if (!wasDead) unmountFuse(mountpoint, true);
+      const now = own && mountOf(own.id);
+      const stays = wasDead && covered === undefined;
+      if (now !== undefined && !stays && isOurs(topMount(now.path))) unmountFuse(now.path, true);
       closeSync(fuse);
     });
-    return fuse;
+    if (own === undefined) throw movedAway(mountpoint);
+    if (covered !== undefined) throw alreadyMounted(covered);
+    return { fuse, mountId: own.id };
   }
 
   /** Detaches the dead mount at the mountpoint. A descriptor of what lay beneath is exchanged for one that all can see the use of. */
@@ -211,6 +226,19 @@ class Opening {
     return wasDead;
   }
 }
+
+/**
+ * Our mount, and one of this program that it covers. Known by its source, which is nobody else's while we have the lock, and not by
+ * being on top: that may be another start's.
+ */
+function mountsOf({ backing, mountpoint }: Directories): Record<"own" | "covered", MountEntry | undefined> {
+  const table = mountTable().filter((entry) => isOurs(entry) && entry.path === mountpoint);
+  const own = table.findLast(({ source }) => source === backing);
+  return { own, covered: table.find(({ id }) => id === own?.parent) };
+}
+
+const movedAway = (mountpoint: string): Failure =>
+  new Failure(`${mountpoint}: was unmounted or renamed while it was being mounted; try again`);
 
 function detachOthers({ backing, mountpoint }: Directories): void {
   for (const path of deadMountsOf(backing, mountpoint)) detachStale(path);
