@@ -106,6 +106,8 @@ export const ENGINE_DEATHS_MAX = 5;
 /** How long an engine must have been ready for the deaths before it to be forgotten, microseconds: nobody may ask it for anything, and one
  * that dies of what it takes over dies sooner. */
 export const ENGINE_SETTLED_US = 3_000_000;
+/** Between two tries to unmount what must not be detached while it is in use, microseconds: an end is not awaited by anybody's write. */
+export const UNUSED_POLL_US = 1_000_000;
 
 assert(WRITEBACK_START < DELAY_START && DELAY_START < 1, "the writer must start before writers are delayed");
 assert(

@@ -55,13 +55,13 @@ export function unmountFuse(mountpoint: string, detach: boolean): number {
 }
 
 /**
- * Detaches the topmost mount at `mountpoint`, without waiting in the call: it may need the engine's answers, and the engine
- * may need to be started again meanwhile. Resolves when it was tried.
+ * Unmounts the topmost mount at `mountpoint`, as `unmountFuse` does, without waiting in the call: it may need the engine's answers, and
+ * the engine may need to be started again meanwhile. Resolves when it was tried.
  */
-export async function detachAside(mountpoint: string): Promise<void> {
-  if (process.getuid!() === 0) return umountAside(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW);
+export async function unmountAside(mountpoint: string, detach: boolean): Promise<void> {
+  if (process.getuid!() === 0) return umountAside(mountpoint, (detach ? MNT_DETACH : 0) | UMOUNT_NOFOLLOW);
   return new Promise((resolve) => {
-    const helper = spawn("fusermount3", ["-uzq", "--", mountpoint], { stdio: "ignore" });
+    const helper = spawn("fusermount3", [detach ? "-uzq" : "-uq", "--", mountpoint], { stdio: "ignore" });
     helper.once("error", () => resolve()).once("close", () => resolve());
   });
 }

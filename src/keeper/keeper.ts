@@ -5,15 +5,16 @@
  *   engine ends with 0        the mount is gone and all is home: remove slab, journal and state, end
  *   engine dies, mounted      start it again; ENGINE_DEATHS_MAX deaths without a request served, each soon after its start: stop, leave slab and state
  *   engine dies, unmounted    start it again, for ever, ever slower: it still holds dirty data
- *   SIGTERM, SIGINT           ask the engine to drain, then detach the mount; its last user's close ends everything
+ *   SIGTERM, SIGINT           ask the engine to drain, then detach the mount; its last user's close ends everything.
+ *                             Over BACKING itself the mount stays until that close
  */
 import { openSync } from "node:fs";
 import { errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
-import { ENGINE_DEATHS_MAX, ENGINE_SETTLED_US, RETRY_US_FIRST, RETRY_US_LAST } from "../base/limits.ts";
+import { ENGINE_DEATHS_MAX, ENGINE_SETTLED_US, RETRY_US_FIRST, RETRY_US_LAST, UNUSED_POLL_US } from "../base/limits.ts";
 import { type Log, openLog } from "../base/log.ts";
 import type { ToKeeper } from "../engine/config.ts";
-import { detachAside, mountOf } from "../fuse/mount.ts";
+import { mountOf, unmountAside } from "../fuse/mount.ts";
 import { topMount } from "../sys/mount-table.ts";
 import type { KeeperConfig, Ready } from "./config.ts";
 import { checkDirectories, realpathOfNew } from "./directories.ts";
@@ -65,6 +66,8 @@ class Keeper {
   /** In a row, without a request served, each soon after its start. */
   private deaths = 0;
   private settled: NodeJS.Timeout | undefined;
+  /** Of the next try to unmount. */
+  private unused: NodeJS.Timeout | undefined;
   private isReady = false;
   private stopping = false;
   /** Of a signal that came before it served. */
@@ -141,13 +144,31 @@ class Keeper {
   private drained(result: number): void {
     if (!this.stopping) return;
     if (result < 0) this.log.error(`drain: not everything is home (${errnoName(result)}); unmounting, and trying on`);
-    void this.detach().then((isDone) => {
-      this.stopping = isDone; // if it was refused, the next signal tries again
-    });
+    void this.unmount();
   }
 
-  /** Takes the mount out of the tree; who still uses it is served until the last close. False if that was refused. */
-  private async detach(): Promise<boolean> {
+  /**
+   * A mount over BACKING itself stays in the tree until nobody uses it. Detached while a guest has an image open, it would uncover the
+   * image to others: 1. the guest writes to the cache 2. another opens the image at home, reads old data, and writes 3. what the guest
+   * wrote goes home over that. The locks of the two do not meet either.
+   */
+  private async unmount(): Promise<void> {
+    const { backing, mountpoint } = this.opened;
+    const isDone = await this.detach(backing !== mountpoint);
+    if (isDone !== undefined) {
+      this.stopping = isDone; // if it was refused, the next signal tries again
+      return;
+    }
+    if (this.unused === undefined) this.log.info(`${mountpoint}: in use; it stays until its last user is gone`);
+    clearTimeout(this.unused);
+    this.unused = setTimeout(() => void this.unmount(), UNUSED_POLL_US / 1000).unref();
+  }
+
+  /**
+   * Takes the mount out of the tree, `inUse` too: who still uses it is served until the last close. False if that was refused; undefined if
+   * it is in use, and so stays.
+   */
+  private async detach(inUse: boolean): Promise<boolean | undefined> {
     const { mountId } = this.opened;
     const mount = mountOf(mountId);
     if (mount === undefined) return true;
@@ -156,8 +177,9 @@ class Keeper {
       this.log.error(`unmount ${path}: another mount lies on top of it; unmount that first, and end this again`);
       return false;
     }
-    await detachAside(path);
+    await unmountAside(path, inUse);
     if (mountOf(mountId) === undefined) return true;
+    if (!inUse) return undefined;
     this.log.error(`unmount ${path}: refused; unmount it by hand`);
     return false;
   }
@@ -177,7 +199,7 @@ class Keeper {
 
   /** Everything is home. The mount may still be in the tree when its connection was aborted: it is dead then. */
   private async finish(): Promise<void> {
-    await this.detach();
+    await this.detach(true);
     try {
       this.opened.removeAll();
     } catch (error) {

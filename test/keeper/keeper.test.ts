@@ -3,6 +3,7 @@ import {
   closeSync,
   cpSync,
   existsSync,
+  fstatSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -148,6 +149,21 @@ describe("a keeper", () => {
     started.keeper.kill("SIGTERM");
     await waitFor("the unmount", () => !isHypegearMount(at.mountpoint));
     expect(events(at)).not.toContain("unmounted");
+    closeSync(fd);
+    expect(await started.ended).toBe(ExitCode.done);
+    expect(leftovers(at)).toEqual([]);
+  });
+
+  test("on SIGTERM leaves a busy mount over BACKING itself, so that nobody reaches the images past it", async (context) => {
+    need(context, "root");
+    const at = places(true);
+    const started = await startKeeper(at, "serve");
+    const fd = openSync(join(at.mountpoint, "disk.raw"), "r");
+    started.keeper.kill("SIGTERM");
+    const log = (): string => readFileSync(started.logFile, "utf8");
+    await waitFor("the end of the drain", () => !isHypegearMount(at.mountpoint) || log().includes("in use; it stays"));
+    expect(isHypegearMount(at.mountpoint)).toBe(true);
+    expect(statSync(join(at.mountpoint, "disk.raw")).dev).toBe(fstatSync(fd).dev);
     closeSync(fd);
     expect(await started.ended).toBe(ExitCode.done);
     expect(leftovers(at)).toEqual([]);
