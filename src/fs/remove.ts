@@ -43,13 +43,16 @@ export function bearerOf(fs: Namespace, parent: InodeSlot, name: string): InodeS
   return slot !== undefined && fs.inodes.bears(slot, parent, name) ? slot : undefined;
 }
 
+/** `held` lies on another filesystem, or has no room for one more name: on a full disk files must go all the same. */
+const HELD_REFUSALS = [-E.EXDEV, -E.ENOSPC, -E.EDQUOT];
+
 const unlink: Remove = (fs, dirfd, path, slot) => {
   if (fs.stat.type === S.IFDIR) return -E.EISDIR;
   if (slot === undefined) return libc.unlinkat(dirfd, path, 0);
   const { inodes } = fs;
   const moved = libc.renameat2(dirfd, path, inodes.held.fd, libc.cstring(inodes.held.nameOf(slot)), 0);
   if (moved === 0) inodes.unname(slot);
-  return moved === -E.EXDEV ? loseName(fs, slot, () => libc.unlinkat(dirfd, path, 0)) : moved;
+  return HELD_REFUSALS.includes(moved) ? loseName(fs, slot, () => libc.unlinkat(dirfd, path, 0)) : moved;
 };
 
 const rmdir: Remove = (fs, dirfd, path, slot) => {

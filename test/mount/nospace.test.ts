@@ -1,5 +1,5 @@
 /** A backing filesystem that is full, over quota or read-only: told at the write, and nothing accepted is lost. */
-import { mkdirSync, statfsSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, test } from "vitest";
 import { mountHypegear } from "../support/daemon.ts";
@@ -173,4 +173,46 @@ test("a backing filesystem that turns read-only fails the flush and keeps the da
   const again = await mountHypegear({ backing: directory, mountpoint, args: ["--cache-size", "64M"] });
   expect(await again.umount()).toMatchObject({ code: 0 });
   await expectSame(join(directory, "image"), source);
+});
+
+/**
+ * Keeps files open, waits for a full disk, takes their names away, half of them by unlink and half by a rename of another file over
+ * them, and reads them. Each name in `held` may take a new block of that directory.
+ */
+const UNNAMING = `
+import os, sys, time
+count = 300
+files = [os.open(f"open{i}", os.O_RDWR | os.O_CREAT) for i in range(count)]
+for i, fd in enumerate(files):
+    os.write(fd, bytes([i % 256]))
+    os.fsync(fd)
+    os.close(os.open(f"other{i}", os.O_RDWR | os.O_CREAT))
+open("ready", "w").close()
+while not os.path.exists("full"): time.sleep(0.05)
+for i in range(count):
+    if i % 2: os.unlink(f"open{i}")
+    else: os.rename(f"other{i}", f"open{i}")
+for i, fd in enumerate(files):
+    assert os.pread(fd, 2, 0) == bytes([i % 256]), i
+    assert os.fstat(fd).st_nlink == 0, i
+`;
+
+test("on a full disk, open files lose their names all the same, and are read until their close", async (context) => {
+  need(context, ...NEEDS);
+  const { directory } = await loopFilesystem("ext4", 48);
+  const daemon = await mountHypegear({ backing: directory, args: ["--cache-size", "16M"] });
+  const client = run("python3", ["-c", UNNAMING], { cwd: daemon.mountpoint });
+  client.catch(() => {});
+  await waitFor("the files", () => existsSync(join(daemon.mountpoint, "ready")));
+  writeFileSync(join(directory, "full.new"), "");
+  const fill = `dd if=/dev/zero of=ballast bs=64k; dd if=/dev/zero of=rest bs=1k; mv full.new full`;
+  expect((await run("sh", ["-c", fill], { cwd: directory })).stderr).toMatch(/No space left[^]*No space left/);
+
+  expect(await client).toMatchObject({ code: 0, stderr: "" });
+
+  rmSync(join(daemon.mountpoint, "ballast"));
+  expect(await daemon.umount()).toMatchObject({ code: 0 });
+  const left = readdirSync(directory);
+  expect(left.filter((name) => name.startsWith("open")).length).toBe(150);
+  expect(left).not.toContain(".hypegear");
 });
