@@ -70,12 +70,14 @@ function access(stat: Stat, mask: number, uid: number, gid: number): number {
 }
 
 function statfs(fs: Namespace, slot: Parameters<Namespace["read"]>[0], body: Parameters<Handler>[1]): number {
-  const dirfd = fs.inodes.directories.place(slot);
+  const { directories } = fs.inodes;
+  const dirfd = directories.place(slot);
   if (dirfd < 0) return dirfd;
-  const fd = libc.openat(dirfd, fs.inodes.directories.name, O.PATH | O.NOFOLLOW | O.CLOEXEC, 0);
+  const isItself = directories.flags !== 0;
+  const fd = isItself ? dirfd : libc.openat(dirfd, directories.name, O.PATH | O.NOFOLLOW | O.CLOEXEC, 0);
   if (fd < 0) return fd;
   const space = spaceOf(fd);
-  libc.close(fd);
+  if (!isItself) libc.close(fd);
   if (typeof space === "number") return space;
   for (const count of [space.blocks, space.bfree, space.bavail, space.files, space.ffree]) body.u64(count);
   for (const value of [space.bsize, space.namelen, space.frsize]) body.u32(value);

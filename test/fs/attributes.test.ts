@@ -266,6 +266,32 @@ describe("extended attributes", () => {
     expect(xattr(Opcode.GETXATTR, fields(100, 0, "user.test"), file.node).body.toString()).toBe("value");
   });
 
+  it("follow what was unlinked in a filesystem mounted below, and so does that filesystem's space", (context) => {
+    need(context, "root");
+    rig.mkdir("mounted");
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1M", "none", at("mounted")]);
+    try {
+      const { node } = rig.lookup("mounted");
+      const file = rig.create("f", { node });
+      const link = rig.send(Opcode.SYMLINK, fields("link", "nowhere"), { node });
+      for (const unlinked of [file, link]) expect(set(unlinked.node, "trusted.before", "value").error).toBe(0);
+      for (const name of ["f", "link"]) expect(rig.unlink(name, { node }).error).toBe(0);
+      for (const unlinked of [file, link]) {
+        const get = (key: string): Reply => xattr(Opcode.GETXATTR, fields(100, 0, key), unlinked.node);
+        expect(get("trusted.before").body.toString()).toBe("value");
+        expect(set(unlinked.node, "trusted.after", "other").error).toBe(0);
+        expect(get("trusted.after").body.toString()).toBe("other");
+        expect(xattr(Opcode.REMOVEXATTR, fields("trusted.before"), unlinked.node).error).toBe(0);
+        expect(xattr(Opcode.LISTXATTR, fields(100, 0), unlinked.node).body.toString()).toBe("trusted.after\0");
+        const space = rig.send(Opcode.STATFS, Buffer.alloc(0), { node: unlinked.node }).body;
+        expect(space.readBigUInt64LE(0) * BigInt(space.readUInt32LE(40))).toBe(1n << 20n);
+      }
+    } finally {
+      rig.inodes.directories.close();
+      execFileSync("umount", ["-l", at("mounted")]);
+    }
+  });
+
   it("say that access lists are not supported while the kernel does not check them", () => {
     const file = rig.create("f");
     expect(xattr(Opcode.GETXATTR, fields(0, 0, "system.posix_acl_access"), file.node).error).toBe(-E.EOPNOTSUPP);
