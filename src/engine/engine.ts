@@ -133,6 +133,7 @@ export class Engine {
       control: (request, body) => control.handle(request, body),
       showControl: this.config.showControl,
       accessLists: () => false,
+      keepsSetId: process.geteuid?.() === 0,
     };
   }
 

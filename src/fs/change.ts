@@ -17,37 +17,92 @@ export function changeHandlers(fs: Namespace): Record<number, Handler> {
   return { [Opcode.SETATTR]: (request, body) => setattr(fs, request, body) };
 }
 
+/** What a SETATTR asks for, to be done after its request is gone. */
+interface Change {
+  slot: InodeSlot;
+  valid: number;
+  uid: number;
+  gid: number;
+  mode: number;
+  size: number;
+  times: Times;
+}
+
+function changeOf(fs: Namespace, request: Request): Change {
+  const valid = request.u32(In.SETATTR.valid);
+  return {
+    slot: request.slot,
+    valid,
+    uid: valid & Valid.UID ? request.u32(In.SETATTR.uid) : UNCHANGED,
+    gid: valid & Valid.GID ? request.u32(In.SETATTR.gid) : UNCHANGED,
+    mode: request.u32(In.SETATTR.mode) & MODE_BITS,
+    size: request.u64(In.SETATTR.size),
+    times: timesOf(fs, request, valid),
+  };
+}
+
 /** Owner before mode, because a new owner clears set-user-id; size before times, because a new size sets mtime. */
 function setattr(fs: Namespace, request: Request, body: ReplyBody): number {
-  const valid = request.u32(In.SETATTR.valid);
-  const slot = request.slot;
+  const change = changeOf(fs, request);
+  const { slot, valid, size } = change;
   const found = fs.read(slot);
   if (found < 0) return found;
-  const changed = setOwnerAndMode(fs, request, slot, valid);
-  if (changed < 0) return changed;
-  if (valid & Valid.SIZE && fs.stat.type !== S.IFREG) return fs.stat.type === S.IFDIR ? -E.EISDIR : -E.EINVAL;
-  if (valid & Valid.SIZE) return setSize(fs, request, slot, valid);
-  const result = setTimes(fs, slot, timesOf(fs, request, valid, false));
-  return result < 0 ? result : answer(fs, slot, body);
+  const resizes = (valid & Valid.SIZE) !== 0;
+  if (resizes && fs.stat.type !== S.IFREG) return fs.stat.type === S.IFDIR ? -E.EISDIR : -E.EINVAL;
+  if (resizes && size > Number.MAX_SAFE_INTEGER) return -E.EFBIG;
+  const goesHome = losesSetId(fs, change);
+  if (!resizes && !goesHome) {
+    const result = setAtOnce(fs, change);
+    if (result === 0) fs.attributes.reply(body, slot, fs.stat);
+    return result;
+  }
+  const later = request.later();
+  const end = (result: number): void => {
+    if (result < 0) later.end(result);
+    else later.reply((reply) => fs.attributes.reply(reply, slot, fs.stat));
+  };
+  const set = (): void => (resizes ? setWithSize(fs, change, end) : end(setAtOnce(fs, change)));
+  if (goesHome) fs.options.data.flushHome(slot, (flushed) => (flushed < 0 ? end(flushed) : set()));
+  else set();
+  return PENDING;
 }
 
-function answer(fs: Namespace, slot: InodeSlot, body: ReplyBody): number {
-  const result = fs.read(slot);
-  if (result === 0) fs.attributes.reply(body, slot, fs.stat);
-  return result;
+/** True if what is still to be written home of the file would take set-user-id or set-group-id away that it is about to get. */
+function losesSetId(fs: Namespace, { slot, valid, mode }: Change): boolean {
+  if (fs.options.keepsSetId || (valid & Valid.MODE) === 0 || (mode & (S.ISUID | S.ISGID)) === 0) return false;
+  return fs.stat.type === S.IFREG && fs.options.data.isDirty(slot);
 }
 
-function setOwnerAndMode(fs: Namespace, request: Request, slot: InodeSlot, valid: number): number {
+/** All but the size; `fs.stat` is then what the file has become. */
+function setAtOnce(fs: Namespace, change: Change): number {
+  const changed = setOwnerAndMode(fs, change);
+  const result = changed < 0 ? changed : setTimes(fs, change.slot, change.times);
+  return result < 0 ? result : fs.read(change.slot);
+}
+
+/** Sets mtime even if the size stays: the kernel does not tell O_TRUNC and ftruncate, which must, from truncate, which may. */
+function setWithSize(fs: Namespace, change: Change, end: (result: number) => void): void {
+  const { slot, size, times } = change;
+  const changed = setOwnerAndMode(fs, change);
+  if (changed < 0) {
+    end(changed);
+    return;
+  }
+  fs.options.data.truncate(slot, size, (truncated) => {
+    const set = truncated < 0 ? truncated : setTimes(fs, slot, times);
+    end(set < 0 ? set : fs.read(slot));
+  });
+}
+
+function setOwnerAndMode(fs: Namespace, { slot, valid, uid, gid, mode }: Change): number {
   if (valid & (Valid.UID | Valid.GID)) {
-    const uid = valid & Valid.UID ? request.u32(In.SETATTR.uid) : UNCHANGED;
-    const gid = valid & Valid.GID ? request.u32(In.SETATTR.gid) : UNCHANGED;
     const { directories } = fs.inodes;
     const dirfd = directories.place(slot);
     const result = libc.fchownat(dirfd, directories.name, uid, gid, AT_SYMLINK_NOFOLLOW | directories.flags);
     if (result < 0) return result;
     fs.options.data.attributesChanged(slot);
   }
-  if (valid & Valid.MODE) return setMode(fs, slot, request.u32(In.SETATTR.mode) & MODE_BITS);
+  if (valid & Valid.MODE) return setMode(fs, slot, mode);
   return valid & Valid.KILL_SUIDGID ? killPrivileges(fs, slot) : 0;
 }
 
@@ -75,8 +130,8 @@ interface Times {
   mtime?: { seconds: bigint; nanoseconds: number };
 }
 
-/** `resized`: setting the size sets the modification time, unless the request itself gives one. */
-function timesOf(fs: Namespace, request: Request, valid: number, resized: boolean): Times {
+/** Setting the size sets the modification time, unless the request itself gives one. */
+function timesOf(fs: Namespace, request: Request, valid: number): Times {
   const at = In.SETATTR;
   const civil = fs.options.clock.civil();
   const now = { seconds: BigInt(civil.seconds), nanoseconds: civil.nanoseconds };
@@ -85,7 +140,7 @@ function timesOf(fs: Namespace, request: Request, valid: number, resized: boolea
   else if (valid & Valid.ATIME) times.atime = { seconds: request.i64(at.atime), nanoseconds: request.u32(at.atimeNs) };
   if (valid & Valid.MTIME_NOW) times.mtime = now;
   else if (valid & Valid.MTIME) times.mtime = { seconds: request.i64(at.mtime), nanoseconds: request.u32(at.mtimeNs) };
-  else if (resized) times.mtime = now;
+  else if (valid & Valid.SIZE) times.mtime = now;
   return times;
 }
 
@@ -114,19 +169,4 @@ function keepSet(fs: Namespace, slot: InodeSlot): number {
   const result = fs.read(slot);
   if (result === 0) fs.options.data.mtimeSet(slot, fs.stat.mtimeSeconds, fs.stat.u32(StatxAt.mtime + 8));
   return result;
-}
-
-/** Sets mtime even if the size stays: the kernel does not tell O_TRUNC and ftruncate, which must, from truncate, which may. */
-function setSize(fs: Namespace, request: Request, slot: InodeSlot, valid: number): number {
-  const size = request.u64(In.SETATTR.size);
-  if (size > Number.MAX_SAFE_INTEGER) return -E.EFBIG;
-  const times = timesOf(fs, request, valid, true);
-  const later = request.later();
-  fs.options.data.truncate(slot, size, (truncated) => {
-    const set = truncated < 0 ? truncated : setTimes(fs, slot, times);
-    const result = set < 0 ? set : fs.read(slot);
-    if (result < 0) later.end(result);
-    else later.reply((body) => fs.attributes.reply(body, slot, fs.stat));
-  });
-  return PENDING;
 }

@@ -32,6 +32,8 @@ export interface NamespaceOptions {
   showControl: boolean;
   /** True once FUSE_POSIX_ACL was negotiated: the kernel then checks access lists itself. */
   accessLists: () => boolean;
+  /** What goes home leaves set-user-id and set-group-id alone: the engine is root's. */
+  keepsSetId: boolean;
 }
 
 export class Namespace {

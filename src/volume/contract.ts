@@ -30,6 +30,8 @@ export interface ImageData {
    * something of it came to be dirty meanwhile, or its device could not be flushed.
    */
   release(slot: InodeSlot, done: (isReleased: boolean) => void): void;
+  /** Takes all of the image home and flushes its device, whatever a flush promises; `done` gets 0 or a negated error number. */
+  flushHome(slot: InodeSlot, done: (result: number) => void): void;
   /** Runs `clean` once nothing of the image is dirty (at once if so) and its size and mtime are home. */
   whenClean(slot: InodeSlot, clean: () => void): void;
   /** Runs `change`, which sets times of the backing file of `slot` past the data side. */

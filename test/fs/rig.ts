@@ -36,6 +36,8 @@ export class PlainData implements ImageData {
   /** Slots of which a flush must make more than data durable. */
   readonly changed = new Set<InodeSlot>();
   readonly mtimes = new Map<InodeSlot, number>();
+  /** Of a flush home, when its image is clean. */
+  flushResult = 0;
   private readonly waiting = new Map<InodeSlot, (() => void)[]>();
   private readonly inodes: Inodes;
 
@@ -61,6 +63,9 @@ export class PlainData implements ImageData {
   }
   release(slot: InodeSlot, done: (isReleased: boolean) => void): void {
     done(!this.dirty.has(slot));
+  }
+  flushHome(slot: InodeSlot, done: (result: number) => void): void {
+    this.whenClean(slot, () => done(this.flushResult));
   }
   whenClean(slot: InodeSlot, clean: () => void): void {
     if (!this.dirty.has(slot)) return clean();
@@ -163,6 +168,7 @@ export interface RigOptions {
   showControl?: boolean;
   control?: Handler;
   accessLists?: boolean;
+  keepsSetId?: boolean;
   /** Beneath which directory the backing directory is made. */
   beneath?: string;
 }
@@ -207,7 +213,7 @@ export class Rig {
     const io = {
       fsync: (sync: number, _: boolean, done: (result: number) => void) => done(libc.fsync(sync)),
     } as unknown as Io;
-    const { showControl = false, control, accessLists = false } = this.options;
+    const { showControl = false, control, accessLists = false, keepsSetId = true } = this.options;
     const handlers = namespaceHandlers(
       new Namespace({
         inodes,
@@ -218,6 +224,7 @@ export class Rig {
         openFlags: () => 1,
         showControl,
         accessLists: () => accessLists,
+        keepsSetId,
         ...(control === undefined ? {} : { control }),
       }),
     );
@@ -255,6 +262,11 @@ export class Rig {
         this.ended = new Reply(0, Buffer.from(this.body.bytes.subarray(0, this.body.length)));
       },
     };
+  }
+
+  /** The answer to the last request that was PENDING; undefined: not yet. */
+  get answer(): Reply | undefined {
+    return this.ended;
   }
 
   /** Sends one request, as the kernel would, and decodes the answer. */

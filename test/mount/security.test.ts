@@ -1,10 +1,11 @@
 /** Who may look in: nobody but the owner, unless it was asked for. */
-import { chmodSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { mountHypegear } from "../support/daemon.ts";
+import { HYPEGEAR, mountHypegear } from "../support/daemon.ts";
 import { need } from "../support/need.ts";
 import { type Outcome, run } from "../support/run.ts";
+import { scratchDirectory } from "../support/scratch.ts";
 
 const modeOf = (path: string): string => (statSync(path).mode & 0o7777).toString(8);
 
@@ -98,4 +99,27 @@ test("root's changes of content leave set-user-id and set-group-id alone", async
     expect(await run("python3", ["-c", PYTHON_RESHAPE, name, at(name), at("source")])).toMatchObject({ code: 0 });
     expect(modeOf(at(name)), name).toBe("6777");
   }
+});
+
+const PROGRAM = "cp /bin/true";
+/** In a mount namespace of its own, where everybody may use FUSE: mounts as an ordinary user, and has `$1` be what the user does there. */
+const AS_USER = `
+mount -t tmpfs none /mnt; mknod -m 666 /mnt/fuse c 10 229; mount --bind /mnt/fuse /dev/fuse
+exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -ec '
+  "$HYPEGEAR" mount --cache-size 16M --journal-size 16M "$BACKING" "$MOUNTPOINT" > /dev/null
+  finish() { cd /; "$HYPEGEAR" umount "$MOUNTPOINT"; }
+  trap finish EXIT
+  cd "$MOUNTPOINT"
+  eval "$1"
+' sh "$1"`;
+
+test("set-user-id and set-group-id that a user gives to a program just written are still there when it is home", async (context) => {
+  need(context, "root", "/dev/fuse", "unshare", "setpriv", "fusermount3");
+  const [backing, mountpoint] = [scratchDirectory("backing"), scratchDirectory("mount")];
+  for (const path of [backing, mountpoint]) chownSync(path, 65534, 65534);
+  const script = `${PROGRAM} program; chmod 6755 program; "$HYPEGEAR" flush .; stat -c %a program`;
+  const env = { HYPEGEAR, BACKING: backing, MOUNTPOINT: mountpoint };
+  const outcome = await run("unshare", ["--mount", "sh", "-ec", AS_USER, "sh", script], { env });
+  expect(outcome).toMatchObject({ code: 0, stdout: expect.stringMatching(/^6755$/m) as string });
+  expect(modeOf(join(backing, "program"))).toBe("6755");
 });
