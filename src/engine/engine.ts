@@ -10,7 +10,7 @@ import type { InodeSlot } from "../base/units.ts";
 import { ImageTable } from "../cache/image.ts";
 import { Slab } from "../cache/slab.ts";
 import { HomeDirectory } from "../device/home-file.ts";
-import { killPrivileges } from "../fs/change.ts";
+import { contentChanging, killPrivileges } from "../fs/change.ts";
 import { Namespace, type NamespaceOptions } from "../fs/context.ts";
 import { ControlDirectory } from "../fs/control.ts";
 import { imageHandlers } from "../fs/image-operations.ts";
@@ -22,7 +22,7 @@ import { DevChannel } from "../fuse/channel.ts";
 import { Opcode } from "../fuse/constants.ts";
 import { Negotiation } from "../fuse/negotiation.ts";
 import { type Handler, NO_REPLY, type Request } from "../fuse/request.ts";
-import { Served, Session } from "../fuse/session.ts";
+import { type ContentChanging, Served, Session } from "../fuse/session.ts";
 import { Counter, Counters } from "../stats/counters.ts";
 import { imagesDocument, statsDocument } from "../stats/document.ts";
 import { renderJson } from "../stats/json.ts";
@@ -117,7 +117,8 @@ export class Engine {
     this.settings = new Settings(config.settings, memory, config.start > 0, this.volume, durability, log);
     const fs = new Namespace(this.namespaceOptions(operations));
     const kill = (slot: InodeSlot): number => killPrivileges(fs, slot);
-    this.session.attach(this.volume, kill, this.handlers(fs, kill));
+    const changing: ContentChanging = (slot, keepsSetId) => contentChanging(fs, slot, keepsSetId);
+    this.session.attach(this.volume, changing, this.handlers(fs, kill));
     this.count();
   }
 

@@ -115,13 +115,25 @@ function setMode(fs: Namespace, slot: InodeSlot, mode: number): number {
   return libc.fchmodat(dirfd, directories.name, mode, AT_SYMLINK_NOFOLLOW);
 }
 
-/** Takes set-user-id away, and set-group-id where it means that and not locking, as a write by somebody else does. */
+/** Takes set-user-id away, and set-group-id where it means that and not locking, and capabilities, as a write by somebody else does. */
 export function killPrivileges(fs: Namespace, slot: InodeSlot): number {
   const found = fs.read(slot);
   if (found < 0 || fs.stat.type !== S.IFREG) return found;
+  dropCapabilities(fs, slot);
   const { mode } = fs.stat;
   const lost = S.ISUID | (mode & GROUP_EXECUTE ? S.ISGID : 0);
   return mode & lost ? setMode(fs, slot, mode & MODE_BITS & ~lost) : 0;
+}
+
+/** See `ContentChanging`. */
+export function contentChanging(fs: Namespace, slot: InodeSlot, keepsSetId: boolean): number {
+  if (!keepsSetId) return killPrivileges(fs, slot);
+  dropCapabilities(fs, slot);
+  return 0;
+}
+
+function dropCapabilities(fs: Namespace, slot: InodeSlot): void {
+  if (fs.capabilities.drop(slot)) fs.options.data.attributesChanged(slot);
 }
 
 /** The wanted times; undefined: leave it. */

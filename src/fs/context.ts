@@ -13,6 +13,7 @@ import * as libc from "../sys/libc.ts";
 import { Stat } from "../sys/stat.ts";
 import type { ImageData } from "../volume/contract.ts";
 import { Attributes } from "./attributes.ts";
+import { Capabilities } from "./capabilities.ts";
 import { OWN_NAME } from "./held.ts";
 import type { Inodes } from "./inodes.ts";
 import type { Memory } from "./memory.ts";
@@ -41,6 +42,7 @@ export class Namespace {
   readonly inodes: Inodes;
   readonly memory: Memory;
   readonly attributes: Attributes;
+  readonly capabilities: Capabilities;
   readonly identity = new Identity();
   /** What the last system call found: of the subject, and of a second file. */
   readonly stat = new Stat();
@@ -50,6 +52,7 @@ export class Namespace {
     this.options = options;
     this.inodes = options.inodes;
     this.memory = options.memory;
+    this.capabilities = new Capabilities(options.inodes);
     const root = new Stat();
     assert(root.read(options.inodes.directories.rootFd, libc.cstring(".")) === 0, "the backing directory is open");
     this.attributes = new Attributes(options.inodes, root);

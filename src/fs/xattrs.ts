@@ -3,9 +3,11 @@ import { existsSync } from "node:fs";
 import { E } from "../base/errno.ts";
 import type { InodeSlot } from "../base/units.ts";
 import { In, Opcode } from "../fuse/constants.ts";
-import { type Handler, IN_HEADER_BYTES, type ReplyBody } from "../fuse/request.ts";
+import { type Handler, IN_HEADER_BYTES, PENDING, type ReplyBody, type Request } from "../fuse/request.ts";
+import { S } from "../sys/constants.ts";
 import * as libc from "../sys/libc.ts";
 import { getXattr, listXattr, removeXattr, setXattr } from "../sys/xattr.ts";
+import { CAPABILITY } from "./capabilities.ts";
 import type { Namespace } from "./context.ts";
 
 const ACCESS_LISTS = "system.posix_acl_";
@@ -59,12 +61,15 @@ export function xattrHandlers(fs: Namespace): Record<number, Handler> {
       const from = IN_HEADER_BYTES + In.SETXATTR.name + key.length + 1;
       const size = request.u32(In.SETXATTR.size);
       if (from + size > request.length) return -E.EINVAL;
-      const bytes = request.bytes.subarray(from, from + size);
+      const { slot } = request;
       const flags = request.u32(In.SETXATTR.flags);
-      return changed(
-        request.slot,
-        at(request.slot, key, (dirfd, name) => setXattr(dirfd, name, libc.cstring(key), bytes, flags)),
-      );
+      const bytes = Buffer.from(request.bytes.subarray(from, from + size));
+      const set = (): number =>
+        changed(
+          slot,
+          at(slot, key, (dirfd, name) => setXattr(dirfd, name, libc.cstring(key), bytes, flags)),
+        );
+      return key === CAPABILITY ? giveCapability(fs, request, set) : set();
     },
     [Opcode.REMOVEXATTR]: (request) => {
       const key = request.name(0);
@@ -74,6 +79,20 @@ export function xattrHandlers(fs: Namespace): Record<number, Handler> {
       );
     },
   };
+}
+
+/** `set` gives the request's file capabilities: once its data is home, for writing that takes them away. */
+function giveCapability(fs: Namespace, request: Request, set: () => number): number {
+  const { slot } = request;
+  const give = (): number => {
+    fs.capabilities.giving(slot);
+    return set();
+  };
+  const isRegular = (fs.inodes.records.mode(slot) & S.IFMT) === S.IFREG;
+  if (!isRegular || !fs.options.data.isDirty(slot)) return give();
+  const later = request.later();
+  fs.options.data.flushHome(slot, (flushed) => later.end(flushed < 0 ? flushed : give()));
+  return PENDING;
 }
 
 /** Takes the names that are not `wanted` out of `list`, NUL after each, of which `length` bytes are used; how many are then. */

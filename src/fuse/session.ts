@@ -62,6 +62,12 @@ export interface SessionOptions {
   refused: (result: number, bytes: number) => void;
 }
 
+/**
+ * The content of a file is about to change: takes its capabilities away, and set-user-id and set-group-id unless who changes it
+ * `keepsSetId`. 0 or a negated error number.
+ */
+export type ContentChanging = (slot: InodeSlot, keepsSetId: boolean) => number;
+
 export class Session {
   private readonly memory = Mapping.anonymous(MEMORY_BYTES);
   private readonly options: SessionOptions;
@@ -77,7 +83,7 @@ export class Session {
   private handlers: (Handler | undefined)[] = [];
   private volume!: Volume;
   private landing!: Landing;
-  private killPrivileges!: (slot: InodeSlot) => number;
+  private changing!: ContentChanging;
   /** Answers to writes go out when the loop goes to sleep, not at once. */
   keepsAnswers = false;
   /** Requests served by this engine. */
@@ -93,17 +99,12 @@ export class Session {
   }
 
   /**
-   * Connects the data path, what takes set-user-id bits away before a write by somebody else (0 or a negated error number),
-   * and the table of all other operations.
+   * Connects the data path, what a write does to privileges, and the table of all other operations.
    */
-  attach(
-    volume: Volume,
-    killPrivileges: (slot: InodeSlot) => number,
-    handlers: Partial<Record<number, Handler>>,
-  ): void {
+  attach(volume: Volume, changing: ContentChanging, handlers: Partial<Record<number, Handler>>): void {
     this.volume = volume;
     this.landing = new Landing(this.options.slab, volume.cache.allocator, this.memory.address, HEAD_BYTES);
-    this.killPrivileges = killPrivileges;
+    this.changing = changing;
     this.handlers = [];
     for (const [opcode, handler] of Object.entries(handlers)) this.handlers[Number(opcode)] = handler;
   }
@@ -222,7 +223,7 @@ export class Session {
     if (offset + size > Number.MAX_SAFE_INTEGER) return -E.EFBIG; // from there on no count of blocks is exact
     const paged = (writeFlags & WriteFlag.CACHE) !== 0;
     if (!paged && isMisaligned(openFlags, offset, size)) return -E.EINVAL;
-    return (writeFlags & WriteFlag.KILL_SUIDGID) !== 0 ? this.killPrivileges(slot) : 0;
+    return this.changing(slot, (writeFlags & WriteFlag.KILL_SUIDGID) === 0);
   }
 
   private sendWritten(result: number, low: number, high: number, startedUs: number): void {

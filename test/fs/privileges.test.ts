@@ -1,5 +1,5 @@
-/** Set-user-id and set-group-id of a file whose data is still to go home, where writing it takes them away. */
-import { closeSync, openSync, statSync, writeSync } from "node:fs";
+/** Set-user-id, set-group-id and capabilities of a file whose data is still to go home, where writing it takes them away. */
+import { closeSync, openSync, statSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { E } from "../../src/base/errno.ts";
@@ -10,6 +10,9 @@ import { ordinaryUser } from "../support/ordinary-user.ts";
 import { type Call, fields, type Reply, Rig } from "./rig.ts";
 
 const USER = 1001;
+const CAPABILITY = "security.capability";
+/** cap_net_raw+ep, as setcap writes it. */
+const NET_RAW = fields(0x02000001, 1 << 13, 0, 0, 0);
 
 let rig: Rig;
 const at = (name: string): string => join(rig.backing, name);
@@ -24,6 +27,11 @@ const chmod = (file: Reply, mode: number, call: Call = {}): Reply => {
   const body = fields(Valid.MODE, 0, 0n, 0n, 0n, 0n, 0n, 0n, 0, 0, 0, mode, 0, 0, 0, 0);
   return rig.send(Opcode.SETATTR, body, { node: file.node, ...call });
 };
+const setcap = (file: Reply, call: Call = {}): Reply => {
+  const body = Buffer.concat([fields(NET_RAW.length, 0, CAPABILITY), NET_RAW]);
+  return rig.send(Opcode.SETXATTR, body, { node: file.node, ...call });
+};
+const getcap = (file: Reply): Reply => rig.send(Opcode.GETXATTR, fields(100, 0, CAPABILITY), { node: file.node });
 
 describe("a mode with set-user-id or set-group-id", () => {
   beforeEach(() => {
@@ -77,5 +85,48 @@ describe("a mode with set-user-id or set-group-id", () => {
     expect(chmod(directory, 0o2755).error).toBe(0);
     expect(chmod(dirty, 0o1700).error).toBe(0);
     expect(["clean", "directory", "dirty"].map(modeOf)).toEqual([0o6755, 0o2755, 0o1700]);
+  });
+});
+
+describe("capabilities", () => {
+  beforeEach(() => {
+    rig = new Rig();
+  });
+  afterEach(() => rig.close());
+
+  it("are given when what was written before is home, which would take them away", (context) => {
+    need(context, "root");
+    const file = dirtied("f");
+    expect(setcap(file).error).toBe(PENDING);
+    expect(getcap(file).error).toBe(-E.ENODATA);
+    writeFileSync(at("f"), "data");
+    rig.send(Opcode.GETATTR, fields("x".repeat(200)), { node: file.node }); // other requests come in between
+    rig.data.clean(file.slot);
+    expect(rig.answer!.error).toBe(0);
+    expect(getcap(file).body.equals(NET_RAW)).toBe(true);
+  });
+
+  it("are given by the next engine when the request comes again", (context) => {
+    need(context, "root");
+    const file = dirtied("f");
+    expect(setcap(file, { unique: 20 }).error).toBe(PENDING);
+    rig.restart();
+    expect(setcap(file, { unique: 20, resent: true }).error).toBe(PENDING);
+    rig.data.clean(file.slot);
+    rig.restart();
+    expect(setcap(file, { unique: 20, resent: true }).error).toBe(0);
+    expect(getcap(file).body.equals(NET_RAW)).toBe(true);
+  });
+
+  it("are not given when the data cannot go home, and given at once to a clean file", (context) => {
+    need(context, "root");
+    const [failing, clean] = [dirtied("f"), rig.create("g")];
+    rig.data.flushResult = -E.EIO;
+    setcap(failing);
+    rig.data.clean(failing.slot);
+    expect(rig.answer!.error).toBe(-E.EIO);
+    expect(getcap(failing).error).toBe(-E.ENODATA);
+    expect(setcap(clean).error).toBe(0);
+    expect(getcap(clean).error).toBe(0);
   });
 });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { HYPEGEAR, mountHypegear } from "../support/daemon.ts";
 import { need } from "../support/need.ts";
-import { type Outcome, run } from "../support/run.ts";
+import { type Outcome, run, succeed } from "../support/run.ts";
 import { scratchDirectory } from "../support/scratch.ts";
 
 const modeOf = (path: string): string => (statSync(path).mode & 0o7777).toString(8);
@@ -102,6 +102,36 @@ test("root's changes of content leave set-user-id and set-group-id alone", async
 });
 
 const PROGRAM = "cp /bin/true";
+test.for(["flushed", "after a kill of the engine", "unmounted"])(
+  "capabilities that are given to a program that was just written are still there when it is home, %s",
+  async (how, context) => {
+    need(context, "root", "/dev/fuse", "setcap", "getcap");
+    const daemon = await mountHypegear();
+    const options = { cwd: daemon.mountpoint };
+    await succeed("sh", ["-ec", `${PROGRAM} program; setcap cap_net_raw+ep program`], options);
+    if (how === "flushed") expect(await daemon.cli("flush", "program")).toMatchObject({ code: 0 });
+    if (how.includes("kill")) await daemon.kill("engine");
+    expect(await run("getcap", ["program"], options)).toMatchObject({ stdout: "program cap_net_raw=ep\n" });
+    expect(await daemon.umount()).toMatchObject({ code: 0 });
+    expect(await run("getcap", ["program"], { cwd: daemon.backing })).toMatchObject({
+      stdout: "program cap_net_raw=ep\n",
+    });
+  },
+);
+
+test.for(["root", "another user"])("a write by %s takes capabilities away at once", async (who, context) => {
+  need(context, "root", "/dev/fuse", "setcap", "getcap", "setpriv");
+  const daemon = await mountHypegear({ args: ["--allow-other"] });
+  const options = { cwd: daemon.mountpoint };
+  for (const path of [daemon.backing, daemon.mountpoint]) chmodSync(path, 0o777);
+  const write = `printf x >> ${join(daemon.mountpoint, "program")}`;
+  for (const round of ["first", "given again"]) {
+    await succeed("sh", ["-ec", `${PROGRAM} program; chmod 777 program; setcap cap_net_raw+ep program`], options);
+    expect(await (who === "root" ? run("sh", ["-c", write]) : asNobody(write)), round).toMatchObject({ code: 0 });
+    expect(await run("getcap", ["program"], options), round).toMatchObject({ code: 0, stdout: "" });
+  }
+});
+
 /** In a mount namespace of its own, where everybody may use FUSE: mounts as an ordinary user, and has `$1` be what the user does there. */
 const AS_USER = `
 mount -t tmpfs none /mnt; mknod -m 666 /mnt/fuse c 10 229; mount --bind /mnt/fuse /dev/fuse
