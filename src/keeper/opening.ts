@@ -11,8 +11,9 @@ import { formatSize } from "../base/size.ts";
 import type { EngineConfig } from "../engine/config.ts";
 import { deadMounts, detachStale, isOurs, mountFuse, mountOf, unmountFuse } from "../fuse/mount.ts";
 import { O } from "../sys/constants.ts";
-import { dup3 } from "../sys/libc.ts";
+import { cstring, dup3 } from "../sys/libc.ts";
 import { type MountEntry, mountTable, topMount } from "../sys/mount-table.ts";
+import { getXattr } from "../sys/xattr.ts";
 import { adoptable, type Verdict } from "./adoption.ts";
 import type { KeeperConfig } from "./config.ts";
 import {
@@ -93,7 +94,7 @@ class Opening {
     this.undo.push(() => closeSync(root));
     const { states, lock } = this.locked(root);
     const verdict = adoptable(states, paths.backing, directoryId(root), config.force);
-    const notices: string[] = [];
+    const notices = config.allowOther && hasAccessList(root) ? [LISTS_NOT_OBEYED] : [];
     const journals = new Journals({ config, states, root, backing: paths.backing, notices, progress });
     await interrupts.check();
     const { state, slab, journal } = await this.slabAndJournal(states, root, verdict, journals, notices);
@@ -267,6 +268,15 @@ function endOrLeave(states: StateDirectory, journal: MountJournal, log: Log): vo
     log.warn(`the journal ${place.shown} had failed, holds nothing, and is left there: ${(error as Error).message}`);
   }
 }
+
+/** Of files in the backing directory this is not known, but they inherit its default list. */
+const hasAccessList = (directory: number): boolean =>
+  ["access", "default"].some(
+    (kind) => getXattr(directory, cstring("."), cstring(`system.posix_acl_${kind}`), null) > 0,
+  );
+
+const LISTS_NOT_OBEYED =
+  "the directory has a POSIX access list, and such lists are not obeyed in the mount: of files that have one, the owning group gets what the list's mask allows, and users whom it denies get in by the mode";
 
 const keptSize = (kept: number, wanted: number): string =>
   `the cache keeps its ${formatSize(kept)} because unwritten data is in it; ${formatSize(wanted)} applies after the next clean umount`;

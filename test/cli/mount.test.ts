@@ -11,7 +11,7 @@ import { HYPEGEAR, hypegear, mountHypegear } from "../support/daemon.ts";
 import { isHypegearMount, unmountLazily } from "../support/mounts.ts";
 import { need } from "../support/need.ts";
 import { isAlive, kill, processes } from "../support/processes.ts";
-import { type Outcome, run, start } from "../support/run.ts";
+import { type Outcome, run, start, succeed } from "../support/run.ts";
 import { testScope } from "../support/scope.ts";
 import { scratchDirectory } from "../support/scratch.ts";
 import { removeSlab } from "../support/slabs.ts";
@@ -62,6 +62,24 @@ describe("mount", () => {
       expect(readFileSync(join(at.backing, "new.raw")).equals(bytes)).toBe(true);
       expect(leftovers(at)).toEqual([]);
       expect(at.daemons()).toEqual([]);
+    },
+  );
+
+  test.for(["-m", "-dm"])(
+    "warns with --allow-other, and only then, if the directory has an access list (setfacl %s)",
+    async (kind, context) => {
+      need(context, "root", "/dev/fuse", "setfacl");
+      const at = site();
+      const mount = async (...args: string[]): Promise<string> => {
+        const { code, stderr } = await at.cli("mount", at.backing, at.mountpoint, "--cache-size", "16M", ...args);
+        expect(code).toBe(ExitCode.done);
+        expect(await at.cli("umount", at.mountpoint)).toMatchObject({ code: ExitCode.done });
+        return stderr;
+      };
+      expect(await mount("--allow-other")).toBe("");
+      await succeed("setfacl", [kind, "u:65534:-", at.backing]);
+      expect(await mount()).toBe("");
+      expect(await mount("--allow-other")).toMatch(/^hypegear: .*: the directory has a POSIX access list.*\n$/);
     },
   );
 
