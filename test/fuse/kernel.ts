@@ -7,7 +7,7 @@ import { E } from "../../src/base/errno.ts";
 import { CACHE_BYTES_MIN, LANDING_FRAMES } from "../../src/base/limits.ts";
 import { asFrame } from "../../src/base/units.ts";
 import { FrameAllocator } from "../../src/cache/allocator.ts";
-import { createSlab, openSlab, type Slab } from "../../src/cache/slab.ts";
+import { createSlab, Slab } from "../../src/cache/slab.ts";
 import { DevChannel } from "../../src/fuse/channel.ts";
 import { In, Opcode } from "../../src/fuse/constants.ts";
 import { Negotiation } from "../../src/fuse/negotiation.ts";
@@ -43,7 +43,7 @@ export function memory(): { slab: Slab; allocator: FrameAllocator } {
   const fd = openSync(path, "wx+");
   createSlab(fd, CACHE_BYTES_MIN, "test");
   closeSync(fd);
-  const slab = openSlab(path);
+  const slab = Slab.open(openSync(path, "r+"));
   onTestFinished(() => slab.close());
   const allocator = new FrameAllocator(slab.frames, slab.framesAddress);
   for (let frame = 0; frame < slab.frames; frame++) allocator.release(asFrame(frame));

@@ -1,10 +1,10 @@
 /** The kernel forgets very many files at once: it says so in batches, each as large as the memory that it finds for a request. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, openSync, writeFileSync } from "node:fs";
 import { open, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { BLOCK_BYTES } from "../../src/base/units.ts";
-import { openSlab } from "../../src/cache/slab.ts";
+import { Slab } from "../../src/cache/slab.ts";
 import { Records, ROOT } from "../../src/fs/records.ts";
 import * as libc from "../../src/sys/libc.ts";
 import { Seeded } from "../posix/random.ts";
@@ -50,7 +50,7 @@ async function forgetAll(daemon: Daemon): Promise<void> {
 
 /** Inode records in use. */
 function recordsOf(daemon: Daemon): number {
-  const slab = openSlab(join(daemon.slab!, "slab"));
+  const slab = Slab.open(openSync(join(daemon.slab!, "slab"), "r+"));
   const records = new Records(slab.inodes());
   let used = 0;
   for (let slot = ROOT; slot < records.everUsed; slot++) if (records.used(slot)) used++;
