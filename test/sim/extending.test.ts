@@ -85,6 +85,16 @@ test("do not let go of the journal's word on their end until it is of no use", (
   expect(ledger.isEmpty).toBe(true);
 });
 
+test("keep the commit that tells their end in the journal, whoever wants room there", () => {
+  const scene = made({ lossWindowUs: 1e9 });
+  getAhead(scene);
+  const before = blocksAfterCut(scene);
+  scene.journaling.checkpoint.makeRoom();
+  scene.pass(3e6);
+  expect(scene.journaling.ledger.commits).toBeGreaterThan(0);
+  expect(blocksAfterCut(scene)).toBe(before);
+});
+
 test("hold up only who writes them when home is slow", () => {
   const scene = made({ lossWindowUs: 1e9 });
   append(scene, 0, getAheadOfSlowHome(scene));

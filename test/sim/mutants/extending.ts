@@ -10,13 +10,6 @@ const ROWS: readonly Omit<Mutant, "grows">[] = [
     seeds: 200,
   },
   {
-    bug: "the tail passes the commit that says that home may be longer",
-    file: "src/journal/ledger.ts",
-    find: "if (sequence >= least) break;",
-    replace: "",
-    seeds: 1000,
-  },
-  {
     bug: "what lies before the end of a commit that is being written goes home",
     file: "src/cache/commits.ts",
     find: "extension.from = image.blocksBefore;",
