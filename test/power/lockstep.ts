@@ -4,27 +4,17 @@
  * have LOCKSTEP_SECTORS sectors. It notes when each step was answered. In the second half, steps that change an image's
  * shape come in between: those are committed when they are answered, and take along what came before.
  */
-import { openSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../sim/random.ts";
 import { blocks, sectors } from "./actors.ts";
-import { AnswerNotes } from "./answers.ts";
-import { Client, type ImageFile } from "./client.ts";
+import type { ImageFile } from "./client.ts";
 import { LOCKSTEP_SECTORS } from "./lockstep-images.ts";
+import { answers, client, past, random } from "./timed.ts";
 
 const PAUSE_MS_MAX = 6;
 const DEPTH = 2;
 const BESIDE_SECTORS_MAX = 256;
 const BESIDE_PAUSE_MS_MAX = 30;
-
-const [root, logPath, notesPath, seed, ms] = process.argv.slice(2) as [string, string, string, string, string];
-const log = openSync(logPath, "r");
-const notes = openSync(notesPath, "a");
-const answers = new AnswerNotes(notes, log);
-const client = new Client(root, log, notes, answers);
-const random = new Random(Number(seed));
-const began = performance.now();
-const past = (share: number): boolean => performance.now() > began + Number(ms) * share;
 
 async function step(file: ImageFile): Promise<void> {
   const [first, count] = random.chance(0.7) ? blocks(random, LOCKSTEP_SECTORS) : sectors(random, LOCKSTEP_SECTORS);
