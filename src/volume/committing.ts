@@ -130,6 +130,12 @@ export class Committing {
     return this.isBroken || (journal.isReady && !transactions.live(slot).isUnderway);
   }
 
+  /** See `DrainContext`. */
+  whenVoid(done: (result: number) => void): void {
+    if (this.isBroken && this.voiding !== "done") this.voidWaiters.push(done);
+    else done(0);
+  }
+
   private voided(): void {
     this.voiding = "done";
     this.context.ledger.clear();

@@ -10,6 +10,8 @@ export interface DrainContext {
   flushHome(image: Image, done: (result: number) => void): void;
   /** The journal has of `image` what is older than home. */
   isOutrun(image: Image): boolean;
+  /** `done` gets 0 when no recovery looks into the journal if that has failed, or a negated error number. */
+  whenVoid(done: (result: number) => void): void;
   /** Takes into use the images of which the journal has something; 0 or a negated error number. */
   openLive(): number;
   /** True if all of the image, its size and its mtime are home. */
@@ -30,13 +32,15 @@ export class Drain {
     let first = this.context.openLive();
     for (const image of this.context.images()) writer.settle(image);
     const images = [...this.context.images()].filter((image) => !this.isDurable(image) || this.context.isOutrun(image));
+    // A journal that has failed may have older bytes of an image that nobody has opened since: it need not name it.
+    const end = (): void => this.context.whenVoid((outcome) => done(first || outcome));
     let left = images.length;
-    if (left === 0) done(first);
+    if (left === 0) end();
     for (const image of images) {
       this.context.flushHome(image, (outcome) => {
         writer.settle(image);
         first ||= outcome;
-        if (--left === 0) done(first);
+        if (--left === 0) end();
       });
     }
   }

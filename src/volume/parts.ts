@@ -133,6 +133,7 @@ export class VolumeParts {
       images: () => this.images.values(),
       flushHome: (image, done) => this.takeHome(image, done),
       isOutrun: (image) => this.durability?.isOutrun(image) ?? false,
+      whenVoid: (done) => (this.durability === undefined ? done(0) : this.durability.whenVoid(done)),
       openLive: () => this.durability?.openLive() ?? 0,
       isSettled: (image) => this.isSettled(image),
     });

@@ -35,6 +35,7 @@ const FOUND_WHOLE = new Map([
 
 /** From before images were copied in. */
 const FOUND = new Map([
+  [800_145_406, "a drain did not wait until a journal that had failed was void"],
   [800_017_841, "recovery did not cut a file that a power cut had brought back, since it had no block for it"],
   [600_085_020, "an engine was killed between its journal's failure and its telling the next one"],
   [510_055_506, "the history's last drain did not wait for a change of mode that an engine went back on"],
