@@ -4,6 +4,7 @@
  * until they would be more than that.
  */
 import type { FrameNo, InodeSlot } from "../base/units.ts";
+import { common, NO_BLOCKS, type Stretch } from "./extension.ts";
 import { FrameState, type FrameTable, HOMED, NONE, UNDERWAY } from "./frames.ts";
 import type { Image } from "./images.ts";
 
@@ -25,7 +26,7 @@ export class Commits {
   extending = 0;
   /** Those images. */
   readonly extended = new Set<Image>();
-  /** Images with so many blocks in their extensions that it is worth while to open them, and the number. */
+  /** Images with so many blocks beyond their ends, or in holes, that it is worth while to open their extensions, and the number. */
   readonly grown = new Set<Image>();
   grownFrom = Number.POSITIVE_INFINITY;
   /** There is a journal. */
@@ -50,7 +51,7 @@ export class Commits {
   add(image: Image, frame: FrameNo): void {
     if (this.frames.commit(frame) !== 0) return;
     this.uncommitted++;
-    if (this.isBeyond(image, frame)) this.countBeyond(image, 1);
+    if (this.isAhead(image, frame)) this.countAhead(image, frame);
     if (this.tracks) this.remember(image, frame);
   }
 
@@ -58,17 +59,20 @@ export class Commits {
   remove(image: Image, frame: FrameNo): void {
     if (this.frames.commit(frame) !== 0) return;
     this.uncommitted--;
-    if (this.isBeyond(image, frame)) this.countBeyond(image, -1);
+    if (!this.isAhead(image, frame)) return;
+    image.extension.blocks--;
+    if (image.extension.isOpen) this.extending--;
   }
 
-  private isBeyond({ extension }: Image, frame: FrameNo): boolean {
-    return this.frames.block(frame) >= extension.from && this.frames.isFull(frame);
+  /** `frame` is a whole block of its extension. */
+  private isAhead({ extension }: Image, frame: FrameNo): boolean {
+    return extension.has(this.frames.block(frame)) && this.frames.isFull(frame);
   }
 
-  private countBeyond(image: Image, change: number): void {
+  private countAhead(image: Image, frame: FrameNo): void {
     const { extension } = image;
-    extension.blocks += change;
-    if (extension.isOpen) this.extending += change;
+    extension.came(this.frames.block(frame));
+    if (extension.isOpen) this.extending++;
     else if (extension.blocks >= this.grownFrom) this.grown.add(image);
   }
 
@@ -76,33 +80,53 @@ export class Commits {
   private beginExtension(image: Image): void {
     const { extension } = image;
     if (extension.isOpen) this.extending -= extension.blocks;
-    extension.blocks = 0;
-    extension.from = image.blocksBefore;
-    extension.next = 0;
+    extension.begin(image.blocksBefore);
     this.grown.delete(image);
   }
 
-  /** What comes beyond its end may go home from now on, unless what has come is not at hand. */
-  openExtension(image: Image): void {
-    if (image.extension.isOpen || image.uncommitted.isOverfull) return;
-    image.extension.isOpen = true;
+  /** A commit begins that speaks of all but `hole`: only what neither it nor the last one speaks of may go home meanwhile. */
+  narrowExtension({ extension }: Image, hole: Stretch): void {
+    extension.hole = common(extension.hole, hole);
+  }
+
+  /** What comes beyond its end, and into `hole`, may go home from now on, unless what has come is not at hand. */
+  openExtension(image: Image, hole: Stretch): void {
+    const { extension } = image;
+    if (image.uncommitted.isOverfull) return;
+    if (extension.isOpen) this.extending -= extension.blocks;
+    extension.isOpen = true;
+    extension.hole = hole;
+    extension.next = 0;
     this.grown.delete(image);
     this.extended.add(image);
-    this.extending += image.extension.blocks;
+    this.extending += this.recount(image);
   }
 
   /** It may no longer; what is on its way goes on. */
   closeExtension(image: Image): void {
+    const { extension } = image;
     this.grown.delete(image);
-    if (!image.extension.isOpen) return;
-    image.extension.isOpen = false;
+    if (!extension.isOpen) return;
+    extension.isOpen = false;
+    extension.hole = NO_BLOCKS;
     this.extended.delete(image);
-    this.extending -= image.extension.blocks;
+    this.extending -= extension.blocks;
+    this.recount(image);
+  }
+
+  /** Its hole is another one. */
+  private recount(image: Image): number {
+    const ahead = new Set<FrameNo>();
+    this.forEach(image, (frame) => {
+      if (this.isAhead(image, frame)) ahead.add(frame);
+    });
+    image.extension.blocks = ahead.size;
+    return ahead.size;
   }
 
   /** `frame` is dirty again, or no longer kept from going home by an older one: if it is for `chooseExtension`, it is so once more. */
   returned(image: Image, frame: FrameNo): void {
-    if (image.extension.isOpen && this.frames.commit(frame) === 0 && this.isBeyond(image, frame))
+    if (image.extension.isOpen && this.frames.commit(frame) === 0 && this.isAhead(image, frame))
       this.remember(image, frame);
   }
 
@@ -112,7 +136,7 @@ export class Commits {
     for (; extension.next < uncommitted.count && end < out.length; extension.next++) {
       const frame = uncommitted.at(extension.next);
       const isDirty = this.is(slot, frame) && this.frames.state(frame) === FrameState.dirty;
-      if (isDirty && this.frames.block(frame) >= extension.from && this.frames.isFull(frame)) out[end++] = frame;
+      if (isDirty && extension.has(this.frames.block(frame)) && this.frames.isFull(frame)) out[end++] = frame;
     }
     return end;
   }
@@ -121,6 +145,7 @@ export class Commits {
     const { uncommitted } = image;
     if (uncommitted.isOverfull) return;
     uncommitted.push(frame);
+    if (uncommitted.count === this.grownFrom && !image.extension.isOpen) this.grown.add(image); // perhaps it fills a hole
     if (uncommitted.count <= 2 * image.blocks + QUEUE_SLACK) return;
     if (image.extension.isOpen) this.compact(image);
     else uncommitted.overflow();
@@ -157,7 +182,7 @@ export class Commits {
   /** The same, but true for what the journal need not have because it lies in an open extension: no victim, it goes by itself. */
   mayGo(image: Image, frame: FrameNo): boolean {
     if (this.mayGoHome(frame)) return true;
-    return image.extension.isOpen && this.frames.commit(frame) === 0 && this.isBeyond(image, frame);
+    return image.extension.isOpen && this.frames.commit(frame) === 0 && this.isAhead(image, frame);
   }
 
   /** Calls `each` with every uncommitted frame of `image`, perhaps more than once. */

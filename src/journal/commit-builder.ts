@@ -143,8 +143,8 @@ export class CommitBuilder {
     blocks.push([]);
     const index = this.descriptor.image(image.identity, own);
     if (own.isFresh === true) this.descriptor.operation("fresh", index, 0, 0);
-    if (own.isExact === true) {
-      this.descriptor.operation("exact", index, 0, 0);
+    if (own.exact !== undefined) {
+      this.descriptor.operation("exact", index, own.exact.offset, own.exact.length);
       exact.push(image);
     }
     return index;

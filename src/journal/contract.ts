@@ -18,8 +18,14 @@ export interface Facts {
   readonly mtimeNanoseconds: number;
   /** It may be missing after a power cut (`fresh` below). */
   readonly isFresh?: boolean;
-  /** Home may be longer than `size`, by what no commit has (`exact` below). */
-  readonly isExact?: boolean;
+  /** Home may be longer than `size`, and have something in this range, by what no commit has (`exact` below). */
+  readonly exact?: Range | undefined;
+}
+
+/** Bytes of an image. */
+export interface Range {
+  readonly offset: number;
+  readonly length: number;
 }
 
 /**
@@ -33,8 +39,9 @@ export interface Facts {
  *   reshape    the file is about to be cut: a filesystem that finishes that when it comes up again sets its mtime (ext4 does)
  *   fresh      the file was made, and the filesystem may not have it yet: it may be missing
  *   cancel     what commit `offset` does to the image's shape did not take place
- *   exact      the image is no longer than the commit says: home may be, since what is written behind its end need not be committed
- *              first. Holds until a later commit names the image without it.
+ *   exact      the image is no longer than the commit says, and the range, if it has a length, reads as zeros: what is written behind
+ *              the end and in the range need not be committed first, and home may have it. Holds until a later commit names
+ *              the image without it. Before it takes place, home has on stable media what earlier commits do to the image's shape.
  */
 export const OPERATIONS = ["revoke", "gone", "truncate", "zero", "cancel", "reshape", "fresh", "exact"] as const;
 export type OperationKind = (typeof OPERATIONS)[number];

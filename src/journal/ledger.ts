@@ -26,8 +26,8 @@ interface Entry {
   images: LiveImage[];
   /** The blocks of each of `images`. */
   blocks: Float64Array[];
-  /** Those whose home files it changes the shape of. */
-  readonly acting: readonly LiveImage[];
+  /** Those whose home files it changes the shape of: recovery does so again. */
+  acting: readonly LiveImage[];
   /** There are such, and they were not flushed since. */
   acts: boolean;
   /** When its blocks were chosen. */
@@ -41,7 +41,7 @@ export class Ledger {
   private readonly entries = new Fifo<Entry>();
   /** Those that change the shape of home files. */
   private shaping = 0;
-  /** Images whose home may be longer than the last commit that names them says: that one must stay. */
+  /** Images of which home may have more than the last commit that names them says: that one must stay. */
   readonly exact = new Set<LiveImage>();
 
   /** The image that bears `identity`: one object until `release`. */
@@ -137,6 +137,7 @@ export class Ledger {
       image.commits++;
       image.claimed = Math.max(image.claimed, sizes[i]!);
       this.nameExactly(image, exact.includes(image) ? sequence : 0);
+      if (image.exactAt > 0) this.settleShape(image);
       for (const block of blocks[i]!) {
         image.records.set(block, sequence);
         image.catchUp(block, instant);
@@ -155,6 +156,19 @@ export class Ledger {
     image.exactAt = sequence;
     if (sequence === 0) this.exact.delete(image);
     else this.exact.add(image);
+  }
+
+  /** Recovery no longer carries out what live commits do to the shape of `image`. */
+  private settleShape(image: LiveImage): void {
+    if (image.changes === 0) return;
+    for (const entry of this.entries) {
+      if (!entry.acting.includes(image)) continue;
+      entry.acting = entry.acting.filter((other) => other !== image);
+      if (entry.acting.length > 0) continue;
+      entry.acts = false;
+      this.shaping--;
+    }
+    image.changes = 0;
   }
 
   /** A commit that voids earlier records in the range is on stable media. */

@@ -54,9 +54,9 @@ export class LiveImage {
   commits = 0;
   /** It stands for a file that has an inode record. */
   isInUse = false;
-  /** Changes of its shape in them. */
+  /** Changes of its shape in them that recovery would carry out. */
   changes = 0;
-  /** Sequence of the last of them, if that says that home may be longer than it tells; else 0. */
+  /** Sequence of the last of them, if that says that home may have more than it tells (`exact`); else 0. */
   exactAt = 0;
   /**
    * The file has lost its last name. A power cut brings that back, and its records are for that case, until the removal is on stable

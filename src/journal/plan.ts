@@ -3,10 +3,10 @@
  * all that later commits replace or void is left out. In a commit, revokes come first, then its blocks, then what changes shape.
  *
  * Shape changes go home before blocks do. That is right because whatever came to an image after one of them, and to home, lies
- * in the journal behind it.
+ * in the journal behind it, until a commit says that home has the change on stable media (`exact`).
  */
 import { BLOCK_BYTES } from "../base/units.ts";
-import type { Facts, Identity } from "./contract.ts";
+import type { Facts, Identity, Range } from "./contract.ts";
 import type { Commit } from "./scan.ts";
 
 /** Some bytes of a block: those that `sectors`, or `low` and `high`, say (as in `cache/frames.ts`). */
@@ -34,8 +34,8 @@ export interface PlannedImage {
   isGone: boolean;
   /** It was made just before the last commit that names it: it may be missing too. */
   isFresh: boolean;
-  /** It is no longer than `size`: what home has beyond is of no commit. */
-  isExact: boolean;
+  /** It is no longer than `size`: what home has beyond, and in this range, is of no commit. */
+  exact: Range | undefined;
   /** The filesystem itself may have set its mtime when it came up. */
   isReshaped: boolean;
   actions: Action[];
@@ -52,10 +52,10 @@ export function planOf(commits: readonly Commit[]): Map<string, PlannedImage> {
   for (const { descriptor, payloadAt } of commits) {
     const images = descriptor.images.map(({ identity, facts }) => imageIn(plan, identity, facts));
     for (const image of images) image.isFresh = false;
-    const exact = new Set<PlannedImage>();
+    const exact = new Map<PlannedImage, Range>();
     for (const { kind, image, offset, length } of descriptor.operations()) {
       if (kind === "fresh") images[image]!.isFresh = true;
-      else if (kind === "exact") exact.add(images[image]!);
+      else if (kind === "exact") exact.set(images[image]!, { offset, length });
       else if (kind === "revoke") revoke(images[image]!, offset, length);
       else if (kind === "gone")
         images[image]!.isGone = true; // if the cut has brought it back, it is to have what was flushed
@@ -65,9 +65,10 @@ export function planOf(commits: readonly Commit[]): Map<string, PlannedImage> {
       const image = images[i]!;
       const isExact = exact.has(image);
       image.size = isExact ? facts.size : Math.max(image.size, facts.size);
+      if (isExact) image.actions = [];
       if (image.isGone) return; // what was said last while it had a name
       image.facts = facts;
-      image.isExact = isExact;
+      image.exact = exact.get(image);
     });
     for (let i = 0; i < descriptor.records; i++) {
       const { image, block, low, high, sectors, isAnew } = descriptor.record(i);
@@ -111,7 +112,7 @@ function imageIn(plan: Map<string, PlannedImage>, identity: Identity, facts: Fac
       size: 0,
       isGone: false,
       isFresh: false,
-      isExact: false,
+      exact: undefined,
       isReshaped: false,
       actions: [],
       blocks: new Map(),

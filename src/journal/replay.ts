@@ -27,6 +27,8 @@ export interface ReplayFile {
   write(offset: number, bytes: Uint8Array): number;
   truncate(size: number): number;
   zero(offset: number, length: number): number;
+  /** The same, but room that the file has there it keeps. */
+  wipe(offset: number, length: number): number;
   setModificationTime(seconds: number, nanoseconds: number): number;
   flush(): number;
   close(): void;
@@ -181,8 +183,10 @@ class Replay {
       if (kind === "truncate") this.must(file.truncate(offset), "truncate", image);
       else this.must(file.zero(offset, length), "punch", image);
     }
-    const size = image.isExact ? image.size : Math.max(file.size, image.size);
+    const { exact } = image;
+    const size = exact !== undefined ? image.size : Math.max(file.size, image.size);
     if (file.size !== size) this.must(file.truncate(size), "truncate", image);
+    if (exact !== undefined && exact.length > 0) this.must(file.wipe(exact.offset, exact.length), "wipe", image);
     this.writeBlocks(image, file, size);
     if (facts.mtimeSeconds > 0) file.setModificationTime(facts.mtimeSeconds, facts.mtimeNanoseconds);
     this.must(file.flush(), "flush", image);
@@ -279,8 +283,8 @@ class Replay {
 }
 
 /** Home is as its commits have it. */
-const asksForNothing = ({ blocks, actions, isExact }: PlannedImage): boolean =>
-  blocks.size === 0 && actions.length === 0 && !isExact;
+const asksForNothing = ({ blocks, actions, exact }: PlannedImage): boolean =>
+  blocks.size === 0 && actions.length === 0 && exact === undefined;
 
 /** The bytes of a piece, stretch by stretch. */
 function stretches({ low, high, sectors }: Piece): [number, number][] {

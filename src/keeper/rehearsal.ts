@@ -59,6 +59,7 @@ function counting(file: ReplayFile, image: { bytes: number }): ReplayFile {
       return 0;
     },
     zero: () => 0,
+    wipe: () => 0,
     setModificationTime: () => 0,
     flush: () => 0,
     close: () => file.close(),

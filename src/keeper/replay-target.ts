@@ -8,7 +8,7 @@ import { E } from "../base/errno.ts";
 import { PositionedFile } from "../device/positioned-file.ts";
 import type { Identity } from "../journal/contract.ts";
 import type { ReplayFile, ReplayTarget } from "../journal/replay.ts";
-import { AT_EMPTY_PATH, FALLOC, O, S } from "../sys/constants.ts";
+import { AT_EMPTY_PATH, FALLOC, O, S, SEEK_DATA, SEEK_HOLE } from "../sys/constants.ts";
 import * as libc from "../sys/libc.ts";
 import { openOwn } from "../sys/open-own.ts";
 import { Stat } from "../sys/stat.ts";
@@ -165,6 +165,22 @@ export class FileOfBacking implements ReplayFile {
     for (let at = offset; at < end; at += ZEROS.length) {
       const written = this.file.write(at, ZEROS.subarray(0, Math.min(ZEROS.length, end - at)));
       if (written < 0) return written;
+    }
+    return 0;
+  }
+
+  /** By the stretches of data there: a hole stays one. */
+  wipe(offset: number, length: number): number {
+    const { fd } = this.file;
+    const end = Math.min(offset + length, this.size);
+    for (let at = offset; at < end; ) {
+      const data = libc.lseek(fd, at, SEEK_DATA);
+      if (data === -E.ENXIO || data >= end) return 0;
+      if (data < 0) return data;
+      at = Math.min(libc.lseek(fd, data, SEEK_HOLE), end);
+      const wiped = libc.fallocate(fd, FALLOC.ZERO_RANGE | FALLOC.KEEP_SIZE, data, at - data);
+      const result = wiped === -E.EOPNOTSUPP ? this.zero(data, at - data) : wiped;
+      if (result < 0) return result;
     }
     return 0;
   }

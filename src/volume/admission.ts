@@ -41,8 +41,8 @@ export interface AdmissionContext {
   open(slot: InodeSlot): Image | number;
   /** No further block may come before some are committed. */
   isFull(): boolean;
-  /** A write to `image` that ends at byte `end` must wait for others to go home. */
-  isHeld(image: Image, end: number): boolean;
+  /** A write to bytes `offset` to `end` - 1 of `image` must wait for others to go home. */
+  isHeld(image: Image, offset: number, end: number): boolean;
   /** Blocks of images whose home writes fail. */
   failingBlocks(): number;
   /** Called with each write that is about to be published, and the offset of its end. */
@@ -106,7 +106,7 @@ export class Admission {
       !pressure.hasRoom(cache.blocks, blocks) ||
       this.context.isFull();
     const clash = !gated && cache.blockToComplete(slot, offset, length) !== -1;
-    const held = this.context.isHeld(opened, offset + length);
+    const held = this.context.isHeld(opened, offset, offset + length);
     if (!gated && !crowded && !clash && !held) {
       const result = this.prepare(opened, offset, length);
       if (result < 0) return this.refuse(taken, blocks, result);
@@ -151,7 +151,7 @@ export class Admission {
       write.done(this.refuse(write.frames, write.frames.length, image));
       return;
     }
-    if (this.context.isHeld(image, write.offset + write.length)) {
+    if (this.context.isHeld(image, write.offset, write.offset + write.length)) {
       this.held.push(write);
       return;
     }

@@ -2,24 +2,21 @@
  * Who waits for a flush, for a commit, or for a change of shape to be told to the journal; and the transactions that are made for
  * them. `durability.ts` says what the modes promise; this keeps it.
  */
-import { asInstant } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
 import { isAction } from "../journal/contract.ts";
 import type { LiveImage } from "../journal/live-image.ts";
+import { NOTHING_DIRTY } from "../writeback/image-home.ts";
 import { Answers } from "./answers.ts";
 import type { DurabilityContext, DurabilityMode } from "./durability-context.ts";
 import { Extending } from "./extending.ts";
 import { type FlushWaiter, FlushWaiters } from "./flush-waiters.ts";
 import { LossWindow } from "./loss-window.ts";
 import { Room } from "./room.ts";
-import type { BatchOperation } from "./transactions.ts";
+import type { BatchOperation, Extended } from "./transactions.ts";
 
 const VOID_RETRY_US = 500_000;
 /** Declarations, or images with something to void, in one transaction. */
 const MOST_TOGETHER = 32;
-
-/** Waits for the next device flush of an image, whatever is dirty. */
-export const NOTHING_DIRTY = asInstant(0);
 
 interface Declaration {
   /** Whose gate is shut meanwhile. */
@@ -256,7 +253,7 @@ export class Committing {
     const untold = new Set(images.filter((image) => !told.includes(image)));
     // Whoever waits for a commit may be about to leave `ordered`, or to empty the journal.
     const isQuiet = this.mode === "ordered" && !this.isBetween && !this.isTurning && waiters.length === 0;
-    const extended = isQuiet ? this.extending.choose(images) : new Set<Image>();
+    const extended: Extended = isQuiet ? this.extending.choose(images) : new Map();
     const isForUntold = ({ image, isHome }: FlushWaiter): boolean => !isHome && untold.has(image);
     for (const { image, done } of flushes.filter(isForUntold)) this.flushHome(image, true, done);
     const answered = flushes.filter((flush) => !isForUntold(flush));
@@ -333,7 +330,7 @@ export class Committing {
     declarations: readonly Declaration[],
     flushes: readonly FlushWaiter[],
     done: (result: number) => void,
-    extended: ReadonlySet<Image> = new Set(),
+    extended: Extended = new Map(),
   ): void {
     const { journal, transactions } = this.context;
     const flushed = new Set(flushes.map(({ image }) => image));

@@ -48,9 +48,9 @@ export class Durability extends Modes {
     return this.mode === "ordered" && !this.isBetween && !this.isBroken;
   }
 
-  /** A write to `image` that ends at byte `end` must wait for others to go home. */
-  isHeld(image: Image, end: number): boolean {
-    return this.extending.isHeld(image, end);
+  /** A write to bytes `offset` to `end` - 1 of `image` must wait for others to go home. */
+  isHeld(image: Image, offset: number, end: number): boolean {
+    return this.extending.isHeld(image, offset, end);
   }
 
   /** Blocks of an extension that go home together. */

@@ -1,20 +1,26 @@
 /**
- * Much new data at the end of an image, in `ordered`, goes home without being in the journal first: it would be written twice.
+ * Much new data at the end of an image, or in a hole of it, goes home in `ordered` without being in the journal first: it would be
+ * written twice.
  *
- *   1. a commit says that the image is `exact`: after a power cut recovery cuts it to the size that the commit tells
- *   2. whole blocks beyond that end go home, while the window is open; nothing of them belongs to an instant yet
- *   3. the next commit has those that are not yet durable at home, and tells the new size: with it, all are of its instant
+ *   1. a commit says that the image is `exact`: after a power cut recovery cuts it to the size that the commit tells, and empties
+ *      the hole that it names
+ *   2. whole blocks beyond that end and in that hole go home, while the window is open; nothing of them belongs to an instant yet
+ *   3. the next commit has those that are not yet durable at home, and tells the new size and what is left of the hole: with it, all
+ *      are of its instant
  *
- * Invariants. A block of which a commit speaks is on stable media at home, or in that commit or one before. What is beyond the end of
- * a commit that is being written goes on, what is before it waits for it. The last commit that says `exact` of an image stays in the
- * journal until one names the image without (`Ledger.oldest`). No change of shape of the image is live, since recovery carries
- * those out before all else. Blocks within holes are not for this: they would have to be made holes again.
+ * Invariants. A block of which a commit speaks is on stable media at home, or in that commit or one before; of a hole none does
+ * (`holes.ts`). What neither the last commit on stable media nor the one that is being written speaks of goes on, all else waits. The
+ * last commit that says `exact` of an image stays in the journal until one names the image without (`Ledger.oldest`). What earlier
+ * ones do to its shape is on stable media at home, since recovery no longer does it.
  */
 import { BLOCK_BYTES } from "../base/units.ts";
+import { NO_BLOCKS, type Stretch } from "../cache/extension.ts";
 import { ImageFlag } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
 import type { LiveImage } from "../journal/live-image.ts";
+import { NOTHING_DIRTY } from "../writeback/image-home.ts";
 import type { DurabilityContext } from "./durability-context.ts";
+import { holeAhead } from "./holes.ts";
 import type { Room } from "./room.ts";
 
 /** Blocks that make it worth while, as a share of the ring. */
@@ -33,6 +39,8 @@ const IMAGES_MAX = 16;
 export class Extending {
   private readonly context: DurabilityContext;
   private readonly room: Room;
+  /** Images whose shape is on its way to stable media. */
+  private readonly flushing = new Set<Image>();
 
   constructor(context: DurabilityContext, room: Room) {
     this.context = context;
@@ -56,42 +64,74 @@ export class Extending {
     return Math.max(1, Math.floor(this.waitingMost * TOGETHER_SHARE));
   }
 
-  /** True while a write to `image` that ends at byte `end` must wait for blocks of the extension to be durable at home. */
-  isHeld({ extension }: Image, end: number): boolean {
-    if (!extension.isOpen || end <= extension.from * BLOCK_BYTES) return false;
+  /** True while a write to bytes `offset` to `end` - 1 of `image` must wait for blocks of the extension to be durable at home. */
+  isHeld({ extension }: Image, offset: number, end: number): boolean {
+    if (!extension.isOpen) return false;
+    const { from, hole } = extension;
+    const isInHole = end > hole.first * BLOCK_BYTES && offset < hole.end * BLOCK_BYTES;
+    if (end <= from * BLOCK_BYTES && !isInHole) return false;
     return extension.blocks >= Math.max(1, this.waitingMost / this.context.cache.commits.extended.size);
   }
 
-  /** Some image has come to have so much beyond its end that a commit should open its extension. */
+  /** Some image has come to have so much beyond its end, or in a hole, that a commit should open its extension. */
   get isWorthwhile(): boolean {
     const { grown } = this.context.cache.commits;
     for (const image of grown) {
-      if (this.mayOpen(image)) return true;
-      grown.delete(image); // until it has grown more
+      const isPossible = this.isFree(image);
+      if (isPossible && this.isShapeHome(image) && this.holeOf(image) !== undefined) return true;
+      if (!isPossible || !this.isBringingShapeHome(image)) grown.delete(image); // until it has grown more
     }
     return false;
   }
 
-  /** Those of `images` whose extension the commit that is about to begin opens, or keeps open. */
-  choose(images: readonly Image[]): Set<Image> {
-    const chosen = new Set<Image>();
+  /** Those of `images` whose extension the commit that is about to begin opens, or keeps open, and the hole of each. */
+  choose(images: readonly Image[]): Map<Image, Stretch> {
+    const chosen = new Map<Image, Stretch>();
     this.adapt();
-    const { extended, grownFrom } = this.context.cache.commits;
     for (const image of images) {
-      const { blocks, from } = image.extension;
-      const growth = extended.has(image) ? image.blocksBefore - from : blocks;
-      if (growth >= grownFrom && chosen.size < IMAGES_MAX && this.mayOpen(image)) chosen.add(image);
+      if (chosen.size === IMAGES_MAX || !this.isFree(image) || !this.isShapeHome(image)) continue;
+      const hole = this.holeOf(image);
+      if (hole !== undefined) chosen.set(image, hole);
     }
     return chosen;
   }
 
-  private mayOpen(image: Image): boolean {
+  private isFree(image: Image): boolean {
     const { cache, writer, transactions } = this.context;
     if (!this.room.isWideFor(cache.commits.uncommitted)) return false;
     if (writer.draining || writer.pacer.rateLimit > 0 || image.gated || image.isHomeShut) return false;
     if (image.hasFlag(ImageFlag.failing | ImageFlag.cut | ImageFlag.allocation | ImageFlag.dropped)) return false;
     const live = transactions.live(image.slot);
-    return !live.isLeaving && live.changes === 0 && live.unfinished.length === 0 && live.claimed <= image.size;
+    return !live.isLeaving && live.unfinished.length === 0 && live.claimed <= image.size;
+  }
+
+  /** Nothing is left of the journal's changes of its shape for recovery to do. */
+  private isShapeHome(image: Image): boolean {
+    return this.context.transactions.live(image.slot).changes === 0 || !image.shapeUnflushed;
+  }
+
+  /** The same, but soon: a flush sees to it. */
+  private isBringingShapeHome(image: Image): boolean {
+    const { flushing } = this;
+    if (this.isShapeHome(image)) return false;
+    if (flushing.has(image)) return true;
+    flushing.add(image);
+    this.context.writer.flush(image, NOTHING_DIRTY, false, (result) => {
+      flushing.delete(image);
+      if (result < 0) this.context.cache.commits.grown.delete(image);
+    });
+    return true;
+  }
+
+  /** The hole that `image` is filling, perhaps without any block; undefined: it neither fills one nor grows by so much that it is worth while. */
+  private holeOf(image: Image): Stretch | undefined {
+    const { cache, transactions } = this.context;
+    const { extended, grownFrom } = cache.commits;
+    const { blocks, from, filled } = image.extension;
+    const growth = extended.has(image) ? image.blocksBefore - from : blocks;
+    const came = image.uncommittedMost + filled;
+    const hole = came < grownFrom ? NO_BLOCKS : holeAhead(cache, image, transactions.live(image.slot), grownFrom);
+    return growth >= grownFrom || hole !== NO_BLOCKS ? hole : undefined;
   }
 
   /** The tail must move, and the last word on the end of an image may be what keeps it. */

@@ -6,7 +6,8 @@ import { assert } from "../base/assert.ts";
 import { E } from "../base/errno.ts";
 import { ImageFlag } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
-import { Committing, NOTHING_DIRTY } from "./committing.ts";
+import { NOTHING_DIRTY } from "../writeback/image-home.ts";
+import { Committing } from "./committing.ts";
 import type { DurabilityMode } from "./durability-context.ts";
 
 const LEAVE_RETRY_US = 500_000;

@@ -199,7 +199,7 @@ export class VolumeParts {
       open: (slot) => this.open(slot),
       growing: (image, end) => this.growing(image, end),
       isFull: () => this.durability?.isFull ?? false,
-      isHeld: (image, end) => this.durability?.isHeld(image, end) ?? false,
+      isHeld: (image, offset, end) => this.durability?.isHeld(image, offset, end) ?? false,
       failingBlocks: () => this.failingBlocks,
     });
   }

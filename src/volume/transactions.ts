@@ -3,12 +3,13 @@
  * journal's books and in the cache's.
  */
 import { asBlock, BLOCK_BYTES, type FrameNo, type InodeSlot, type Instant } from "../base/units.ts";
+import type { Stretch } from "../cache/extension.ts";
 import { FrameState, HOMED, NONE } from "../cache/frames.ts";
 import { ImageFlag, type ImageTable } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
 import type { WriteCache } from "../cache/write-cache.ts";
 import type { Batch } from "../journal/batch.ts";
-import type { Facts, Identity, OperationKind } from "../journal/contract.ts";
+import type { Facts, Identity, OperationKind, Range } from "../journal/contract.ts";
 import type { Journal } from "../journal/journal.ts";
 import { commitMark, type Ledger } from "../journal/ledger.ts";
 import type { LiveImage } from "../journal/live-image.ts";
@@ -20,6 +21,9 @@ const IMAGES_MAX = 32;
 
 export type BatchOperation = Batch["operations"][number];
 
+/** Images, and the hole of each that home may fill ahead of the journal. */
+export type Extended = ReadonlyMap<Image, Stretch>;
+
 /** What goes into a transaction: all that is uncommitted of `images`, and `operations`. */
 export interface Content {
   readonly images: readonly Image[];
@@ -27,7 +31,7 @@ export interface Content {
   /** Those of which it speaks in any case. */
   readonly named: readonly LiveImage[];
   /** Those of `images` whose extension it opens, or keeps open. */
-  readonly extended: ReadonlySet<Image>;
+  readonly extended: Extended;
 }
 
 export interface TransactionContext {
@@ -55,8 +59,8 @@ export class Transactions {
   private readonly changes: { live: LiveImage; first: number; end: number; instant: Instant }[] = [];
   /** The shortest that each image of the transaction that is being written has been since it began. */
   private shortest = new Map<LiveImage, number>();
-  /** Of these, those whose home may be longer than it says. */
-  private exact: ReadonlySet<LiveImage> = new Set();
+  /** Of these, those of which home may have more than it says, and the hole where that is so. */
+  private exact: ReadonlyMap<LiveImage, Stretch> = new Map();
 
   constructor(context: TransactionContext) {
     this.context = context;
@@ -103,8 +107,13 @@ export class Transactions {
       mtimeSeconds: hasTime ? seconds : 0,
       mtimeNanoseconds: hasTime ? Math.floor(nanoseconds) : 0,
       isFresh: (flags & ImageFlag.fresh) !== 0,
-      isExact: this.exact.has(live),
+      exact: this.exactly(live),
     };
+  }
+
+  private exactly(live: LiveImage): Range | undefined {
+    const hole = this.exact.get(live);
+    return hole && { offset: hole.first * BLOCK_BYTES, length: (hole.end - hole.first) * BLOCK_BYTES };
   }
 
   /**
@@ -127,15 +136,22 @@ export class Transactions {
     let count = 0;
     for (const image of images) {
       count = cache.commits.take(image, this.frames, count);
-      if (!extended.has(image)) cache.commits.closeExtension(image);
+      const hole = extended.get(image);
+      if (hole !== undefined) cache.commits.narrowExtension(image, hole);
+      else cache.commits.closeExtension(image);
     }
-    this.exact = new Set([...extended].map(({ slot }) => this.live(slot)));
+    this.exact = new Map([...extended].map(([{ slot }, hole]) => [this.live(slot), hole]));
     const lives = new Map(images.map(({ slot }) => [slot, this.live(slot)]));
     this.shortest = new Map(images.map((image) => [this.live(image.slot), image.size]));
     const sizes = new Map(this.shortest);
     this.isUnderway = true;
     for (const live of lives.values()) live.commitBegins();
-    const batch: Batch = { frames: this.frames, count, operations, named: [...new Set([...named, ...this.exact])] };
+    const batch: Batch = {
+      frames: this.frames,
+      count,
+      operations,
+      named: [...new Set([...named, ...this.exact.keys()])],
+    };
     journal.commit(batch, (result) => {
       this.isUnderway = false;
       for (const live of lives.values()) live.commitEnds();
@@ -147,7 +163,7 @@ export class Transactions {
       if (result === 0) {
         for (const [live, size] of sizes) this.recut(live, size);
         for (const change of changes) this.outdate(change);
-        for (const image of extended) this.extend(image);
+        for (const [image, hole] of extended) this.extend(image, hole);
         // Only now: of what it keeps, a successor must find that the frames are committed, or it would need room for them again.
         this.context.acknowledged(journal.lastDurable);
       }
@@ -155,11 +171,11 @@ export class Transactions {
     });
   }
 
-  /** Recovery would cut `image` to the size that a commit on stable media tells, unless it was closed or is about to change its shape. */
-  private extend(image: Image): void {
+  /** Recovery would make `image` what a commit on stable media tells, unless it was closed or is about to change its shape. */
+  private extend(image: Image, hole: Stretch): void {
     const isOpen = this.context.image(image.slot) === image;
     if (isOpen && !image.hasFlag(ImageFlag.failing) && !this.live(image.slot).isLeaving)
-      this.context.cache.commits.openExtension(image);
+      this.context.cache.commits.openExtension(image, hole);
   }
 
   /** `live` had the frame's slot when the transaction began; meanwhile the image may have been closed, and the slot be another's. */

@@ -42,6 +42,9 @@ export interface HomeContext {
   flushed(image: Image, succeeded: boolean): void;
 }
 
+/** Of a flush that waits for the next device flush, whatever is dirty. */
+export const NOTHING_DIRTY = asInstant(0);
+
 interface Waiter {
   since: Instant;
   dataOnly: boolean;

@@ -141,8 +141,8 @@ test("a file is fresh as long as each commit says so", () => {
 
 test("an image is as long as the last commit says that calls it exact, also one that was removed since", () => {
   const exact = (size: number): MadeCommit => ({ operations: [{ kind: "exact", offset: 0 }], size });
-  expect(plan({ size: 5 * B }, exact(2 * B)).image).toMatchObject({ size: 2 * B, isExact: true });
-  expect(plan(exact(2 * B), { size: 3 * B }).image).toMatchObject({ size: 3 * B, isExact: false });
+  expect(plan({ size: 5 * B }, exact(2 * B)).image).toMatchObject({ size: 2 * B, exact: {} });
+  expect(plan(exact(2 * B), { size: 3 * B }).image).toMatchObject({ size: 3 * B, exact: undefined });
   const gone = { operations: [{ kind: "gone", offset: 0 }] } as const;
-  expect(plan(exact(2 * B), gone).image).toMatchObject({ size: 2 * B, isExact: true });
+  expect(plan(exact(2 * B), gone).image).toMatchObject({ size: 2 * B, exact: {} });
 });

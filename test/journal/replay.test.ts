@@ -64,6 +64,10 @@ class Scene extends MadeJournal {
         this.home.fill(0, offset, offset + length);
         return 0;
       },
+      wipe: (offset, length) => {
+        this.home.fill(0, offset, offset + length);
+        return 0;
+      },
       setModificationTime: () => 0,
       flush: () => {
         this.log.push("flush");

@@ -64,6 +64,8 @@ export class Guests {
   private nextSlot = 0;
   /** Images that have lost their names, and still have their files. */
   private readonly leaving = new Set<InodeSlot>();
+  /** Where the last of the writes to an image that fill it ended. */
+  private readonly lasts = new Map<SimImage, number>();
   private readonly fate = new Random(4713);
   private writes = 0;
   private flushes = 0;
@@ -78,14 +80,21 @@ export class Guests {
   private newImage(): SimImage {
     const { random, plan } = this;
     const slot = asSlot(this.nextSlot++);
-    const size = random.chance(plan.grows ? 0.8 : 0.3) ? 0 : random.below(plan.capacity);
+    const size = this.drawSize();
     const file = new SimFile(slot, size, plan.capacity, this.context.world, this.context.home);
     if (random.chance(0.7)) {
+      const density = plan.fills ? 0.005 : 0.7;
       for (let at = 0; at < size; at += BLOCK_BYTES)
-        if (random.chance(0.7)) this.preset(file, at, Math.min(BLOCK_BYTES, size - at));
+        if (random.chance(density)) this.preset(file, at, Math.min(BLOCK_BYTES, size - at));
     }
     this.context.home.files.set(slot, file);
     return new SimImage(file);
+  }
+
+  private drawSize(): number {
+    const { random, plan } = this;
+    if (plan.fills && random.chance(0.8)) return plan.capacity;
+    return random.chance(plan.grows ? 0.8 : 0.3) ? 0 : random.below(plan.capacity);
   }
 
   private preset(file: SimFile, at: number, length: number): void {
@@ -149,8 +158,25 @@ export class Guests {
 
   write(image: SimImage): void {
     if (this.isUnsettled(image)) return;
-    const { offset, length } = this.plan.grows ? this.atEnd(image) : this.range(this.plan.longestWrite);
+    const { offset, length } = this.place(image);
     this.context.begin(new Write(image, offset, this.bytes(length), (frame) => this.frameBytes(frame)));
+  }
+
+  private place(image: SimImage): { offset: number; length: number } {
+    if (this.plan.fills && image.oracle.size === this.plan.capacity) return this.behindLast(image);
+    return this.plan.grows ? this.atEnd(image) : this.range(this.plan.longestWrite);
+  }
+
+  /** Mostly where the last write to the image that was drawn like this ended. */
+  private behindLast(image: SimImage): { offset: number; length: number } {
+    const range = this.range(this.plan.longestWrite);
+    const last = this.lasts.get(image) ?? 0;
+    const isJump = last === this.plan.capacity || this.random.chance(0.05);
+    if (!isJump && this.random.chance(0.15)) return range;
+    const offset = isJump ? range.offset : last;
+    const length = Math.min(range.length, this.plan.capacity - offset);
+    this.lasts.set(image, offset + length);
+    return { offset, length };
   }
 
   /** Mostly where the image ends, or where it will when what is asked for is done. */

@@ -179,6 +179,11 @@ const replayFileOf = (file: Recovered, step: () => void): ReplayFile => ({
     file.bytes.zero(offset, offset + length);
     return 0;
   },
+  wipe: (offset, length) => {
+    step();
+    file.bytes.zero(offset, Math.min(offset + length, file.size));
+    return 0;
+  },
   setModificationTime: () => 0,
   flush: () => {
     step();

@@ -57,6 +57,8 @@ export interface Plan {
   commitBlocks: number;
   /** Images are copied in: many writes are at their ends. */
   grows: boolean;
+  /** Or are as long as they will be from the start, and all hole: many writes come one behind the other. */
+  fills: boolean;
   /** When faults cease: a request's number. */
   healthyFrom: number;
 }
@@ -85,7 +87,7 @@ export function drawnOf(seed: number): Drawn {
 }
 
 export function planOf(random: Random, drawn: Drawn): Plan {
-  const plan = { ...ordinaryPlan(random), ...drawn };
+  const plan = { ...ordinaryPlan(random), ...drawn, fills: false };
   const kind = random.below(10);
   if (plan.grows) return growing(plan, random);
   if (kind === 0) return distressed(plan, random);
@@ -96,11 +98,12 @@ export function planOf(random: Random, drawn: Drawn): Plan {
 /** Images are copied in, in `ordered`. */
 function growing(plan: Plan, random: Random): Plan {
   const { weights } = plan;
-  const rarely = random.chance(0.6) ? 0 : 0.2; // a change of shape keeps images from going home ahead of the journal
+  const rarely = random.pick([0, 0, 0.05, 0.3]); // a change of shape keeps images from going home ahead of the journal for a while
   return {
     ...plan,
+    fills: random.chance(0.5),
     capacity: GROWN_BLOCKS * BLOCK_BYTES,
-    weights: { ...weights, write: 6, truncate: weights.truncate * rarely, punch: weights.punch * rarely, zero: 0 },
+    weights: { ...weights, write: 6, truncate: rarely, punch: rarely, zero: 0 },
     grain: [3, 1, 0.1],
     longestWrite: random.pick([40_000, 2 ** 18]),
     hotBlocks: random.pick([3, GROWN_BLOCKS]),
@@ -148,7 +151,7 @@ function distressed(plan: Plan, random: Random): Plan {
   };
 }
 
-function ordinaryPlan(random: Random): Omit<Plan, keyof Drawn> {
+function ordinaryPlan(random: Random): Omit<Plan, keyof Drawn | "fills"> {
   const often = (): number => (random.chance(0.4) ? 0 : random.magnitude(8) / 8);
   const isLarge = random.chance(0.15);
   const blocks = isLarge ? 700 : random.pick([2, 6, 24, 96]);

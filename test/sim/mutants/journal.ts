@@ -68,7 +68,7 @@ export const JOURNAL: readonly Mutant[] = [
   {
     bug: "recovery makes no image longer",
     file: "src/journal/replay.ts",
-    find: "image.isExact ? image.size : Math.max(file.size, image.size);",
+    find: "exact !== undefined ? image.size : Math.max(file.size, image.size);",
     replace: "file.size;",
     seeds: 100,
   },
