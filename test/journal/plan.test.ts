@@ -146,3 +146,13 @@ test("an image is as long as the last commit says that calls it exact, also one 
   const gone = { operations: [{ kind: "gone", offset: 0 }] } as const;
   expect(plan(exact(2 * B), gone).image).toMatchObject({ size: 2 * B, exact: {} });
 });
+
+test("an exact image has none of the changes of shape before it, and those behind it", () => {
+  const exact: MadeCommit = { operations: [{ kind: "exact", offset: B, length: 3 * B }], size: 4 * B };
+  const zero = { operations: [{ kind: "zero", offset: 0, length: B }] } as const;
+  const written: MadeCommit = { records: [{ block: 0, fill: 1 }], size: 4 * B };
+  const settled = plan(written, zero, exact);
+  expect(settled.fills).toEqual({});
+  expect(settled.image).toMatchObject({ actions: [], exact: { offset: B, length: 3 * B } });
+  expect(plan(zero, exact, { ...zero, size: 4 * B }).image.actions).toHaveLength(1);
+});

@@ -98,6 +98,16 @@ test("what home has beyond the end of an exact image is cut off, and beyond that
   expect(other.homeSize).toBe(5 * B);
 });
 
+test("what home has in the hole of an exact image is emptied, but for what the journal has of it", () => {
+  const exact: MadeCommit = { ...DATA, operations: [{ kind: "exact", offset: B, length: 2 * B }], size: 5 * B };
+  const scene = new Scene(5 * B, exact);
+  scene.recover();
+  expect([0, 1, 2, 3].map((block) => scene.home[block * B])).toEqual([0xee, 7, 0, 0xee]);
+  const other = new Scene(5 * B, exact, DATA);
+  other.recover();
+  expect(other.home[2 * B]).toBe(0xee);
+});
+
 test("a file that was cut, and then removed, is cut if a power cut has brought it back", () => {
   const cut: MadeCommit = { operations: [{ kind: "truncate", offset: B }], size: B };
   const scene = new Scene(2 * B, DATA, cut, { operations: [{ kind: "gone", offset: 0 }] });
