@@ -310,6 +310,7 @@ export class Engine {
     if (served === Served.gone) this.unmounted();
     this.timers.runDue(this.clock.nowUs());
     this.cpuTime.pass(this.clock.lastUs);
+    const isForgetting = this.inodes.reviewForgotten();
     this.volume.pump(); // last before the sleep: what a timer made possible begins now, as nothing else may wake the loop
     if (served === Served.idle && this.requestsWait && !this.gone) {
       this.requestsWait = false;
@@ -317,7 +318,7 @@ export class Engine {
         this.requestsWait = true;
       });
     }
-    if (!this.finished) this.io.wait(served === Served.budget ? 0 : this.sleepUs());
+    if (!this.finished) this.io.wait(served === Served.budget || isForgetting ? 0 : this.sleepUs());
   }
 
   /**

@@ -7,11 +7,13 @@
  *
  * Look-ups are counted before the reply and taken back by requests that have none. So an engine that is killed may leave a
  * count too high (a look-up counted again when it is sent again, a FORGET that nobody repeats), never too low: such a record
- * stays until the mount ends.
+ * stays until the mount ends. Of many that are forgotten together all look-ups are taken back first, in the slab, where the next engine
+ * finds them; what is to become of each record is looked at bit by bit, between requests.
  */
 import { assert } from "../base/assert.ts";
 import { E, errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
+import { Fifo } from "../base/fifo.ts";
 import { INODES_MAX } from "../base/limits.ts";
 import { asSlot, type InodeSlot } from "../base/units.ts";
 import { ImageFlag, type ImageTable } from "../cache/image.ts";
@@ -27,6 +29,8 @@ import { Held } from "./held.ts";
 import { keyOf, NO_PARENT, Records, ROOT } from "./records.ts";
 
 const F_SETFL = 4;
+/** Forgotten records that are looked at in one turn of the loop: about a millisecond's worth. */
+const REVIEWS = 64;
 /** Refusals after which a backing file is opened for reading alone. */
 const READ_ONLY_REASONS: number[] = [-E.EACCES, -E.EPERM, -E.EROFS, -E.ETXTBSY];
 
@@ -42,6 +46,8 @@ export class Inodes implements HomeOpener {
   private readonly children = new Uint32Array(INODES_MAX);
   /** Slots whose `whenClean` or `discard` will look at them again. */
   private readonly awaited = new Set<InodeSlot>();
+  /** Records that may have become needless, each in the generation that it then had. */
+  private readonly forgotten = new Fifo<{ slot: InodeSlot; generation: number }>();
   private data: ImageData | undefined;
 
   /** `rootFd` is the backing directory. Makes `.hypegear/held` there if it is missing. */
@@ -228,9 +234,27 @@ export class Inodes implements HomeOpener {
 
   /** Takes back `count` look-ups. */
   forget(slot: InodeSlot, count: number): void {
-    if (slot === ROOT) return;
-    this.records.setLookups(slot, Math.max(0, this.records.lookups(slot) - count));
+    this.takeBack(slot, count);
     this.review(slot);
+  }
+
+  /** The same, one of many: `reviewForgotten` sees to the record. */
+  forgetOfMany(slot: InodeSlot, count: number): void {
+    this.takeBack(slot, count);
+    if (!this.needed(slot)) this.forgotten.push({ slot, generation: this.records.generation(slot) });
+  }
+
+  private takeBack(slot: InodeSlot, count: number): void {
+    if (slot !== ROOT) this.records.setLookups(slot, Math.max(0, this.records.lookups(slot) - count));
+  }
+
+  /** Deletes some of the records that were forgotten with many others. True if more are left. */
+  reviewForgotten(): boolean {
+    for (let left = REVIEWS; left > 0 && this.forgotten.length > 0; left--) {
+      const { slot, generation } = this.forgotten.shift()!;
+      if (this.known(slot, generation)) this.review(slot);
+    }
+    return this.forgotten.length > 0;
   }
 
   /** Deletes the record of `slot` if nobody needs it, now or when its data is home. */

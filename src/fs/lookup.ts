@@ -29,7 +29,7 @@ export function lookupHandlers(fs: Namespace): Record<number, Handler> {
       for (let i = 0; i < request.u32(count); i++) {
         const at = entries + i * entryBytes;
         const slot = asSlot(request.u32(at) - 1);
-        if (fs.inodes.known(slot, request.u32(at + 4))) fs.inodes.forget(slot, request.u64(at + 8));
+        if (fs.inodes.known(slot, request.u32(at + 4))) fs.inodes.forgetOfMany(slot, request.u64(at + 8));
       }
       return NO_REPLY;
     },

@@ -300,6 +300,11 @@ export class Rig {
   forget(node: bigint, count = 1n): Reply {
     return this.send(Opcode.FORGET, fields(count), { node });
   }
+  /** Forgets one look-up of each of `nodes`. */
+  forgetMany(nodes: readonly bigint[]): Reply {
+    const entries = nodes.flatMap((node) => [node, 1n]);
+    return this.send(Opcode.BATCH_FORGET, fields(nodes.length, 0, ...entries));
+  }
   mkdir(name: string, mode = 0o755, call: Call = {}): Reply {
     return this.send(Opcode.MKDIR, fields(mode, 0, name), call);
   }
