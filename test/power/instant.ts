@@ -67,6 +67,9 @@ function describeMixture(shown: readonly Shown[], numbers: readonly number[]): s
 /** A value, and from which lock step (by its place in their order) it holds. */
 type Change = [from: number, value: number];
 
+/** The changes of a sector within a hole that no write has come to. */
+const NEVER_WRITTEN: readonly Change[] = [[0, 0]];
+
 /** An image in lock step, and at how many of its sectors each state fits. */
 class Shown {
   readonly image: number;
@@ -88,7 +91,7 @@ class Shown {
     for (let sector = 0; sector < this.size; sector++) {
       const stamp = readStamp(sectorOf(content, sector), image, sector);
       if (typeof stamp === "string") this.wrong.push(`image ${image}, sector ${sector}: ${stamp}`);
-      else this.count(this.changes[sector] ?? [], (this.found[sector] = stamp));
+      else this.count(this.changes[sector] ?? NEVER_WRITTEN, (this.found[sector] = stamp));
     }
     for (let i = 1; i < this.fit.length; i++) this.fit[i]! += this.fit[i - 1]!;
   }
@@ -126,7 +129,7 @@ class Shown {
     const size = valueAt(this.sizes, state);
     const wrong = size === this.size ? [] : [`image ${this.image}: ${this.size} sectors, not ${size}`];
     for (let sector = 0; sector < this.size && wrong.length < FINDINGS_MAX; sector++) {
-      const wanted = valueAt(this.changes[sector] ?? [], state);
+      const wanted = valueAt(this.changes[sector] ?? NEVER_WRITTEN, state);
       if (this.found[sector] === wanted) continue;
       wrong.push(`image ${this.image}, sector ${sector}: step ${this.found[sector]}, not ${wanted}`);
     }
@@ -134,8 +137,7 @@ class Shown {
   }
 }
 
-const valueAt = (changes: readonly Change[], state: number): number =>
-  changes.findLast(([from]) => from <= state)?.[1] ?? 0;
+const valueAt = (changes: readonly Change[], state: number): number => changes.findLast(([from]) => from <= state)![1];
 
 /** The changes of each sector, and, added to `sizes`, of the size. */
 function changesOf(steps: readonly Step[], numbers: readonly number[], sectors: number, sizes: Change[]): Change[][] {
