@@ -23,16 +23,19 @@ import type { DurabilityContext } from "./durability-context.ts";
 import { holeAhead } from "./holes.ts";
 import type { Room } from "./room.ts";
 
-/** Blocks that make it worth while, as a share of the ring. */
+/** Blocks of an image that make a commit for its sake worth while, as a share of the ring. */
 const GROWN_SHARE = 1 / 64;
 /** The same as a share of the dirty limit: fewer than what brings a commit about by itself. */
 const GROWN_DIRTY_SHARE = 1 / 16;
+/** Of these, how many have come to another one that is copied in beside it: with one commit for each, none would ever go ahead. */
+const BESIDE_SHARE = 1 / 4;
 /** Blocks of all extensions that may wait to be durable at home: what is left of them when the window ends is written twice. */
 const WAITING_SHARE = 1 / 24;
 /** The same as a share of the dirty limit. */
 const WAITING_DIRTY_SHARE = 1 / 8;
-/** Blocks of one that go home together, as a share of those that may wait. */
+/** Blocks of one that go home together, as a share of those that may wait, and of those of one that may. */
 const TOGETHER_SHARE = 1 / 8;
+const TOGETHER_OF_ONE_SHARE = 1 / 2;
 /** Images at a time: each commit names them. */
 const IMAGES_MAX = 16;
 
@@ -59,9 +62,15 @@ export class Extending {
     return Math.min(this.context.journal.blocks * WAITING_SHARE, this.context.dirtyLimit() * WAITING_DIRTY_SHARE);
   }
 
+  /** The same of one extension. */
+  private get waitingMostOfOne(): number {
+    return Math.max(1, this.waitingMost / Math.max(1, this.context.cache.commits.extended.size));
+  }
+
   /** Blocks of an extension that go home together. */
   get together(): number {
-    return Math.max(1, Math.floor(this.waitingMost * TOGETHER_SHARE));
+    const most = Math.min(this.waitingMost * TOGETHER_SHARE, this.waitingMostOfOne * TOGETHER_OF_ONE_SHARE);
+    return Math.max(1, Math.floor(most));
   }
 
   /** True while a write to bytes `offset` to `end` - 1 of `image` must wait for blocks of the extension to be durable at home. */
@@ -70,7 +79,7 @@ export class Extending {
     const { from, hole } = extension;
     const isInHole = end > hole.first * BLOCK_BYTES && offset < hole.end * BLOCK_BYTES;
     if (end <= from * BLOCK_BYTES && !isInHole) return false;
-    return extension.blocks >= Math.max(1, this.waitingMost / this.context.cache.commits.extended.size);
+    return extension.blocks >= this.waitingMostOfOne;
   }
 
   /** Some image has come to have so much beyond its end, or in a hole, that a commit should open its extension. */
@@ -128,10 +137,11 @@ export class Extending {
     const { cache, transactions } = this.context;
     const { extended, grownFrom } = cache.commits;
     const { blocks, from, filled } = image.extension;
+    const least = Math.ceil(grownFrom * BESIDE_SHARE);
     const growth = extended.has(image) ? image.blocksBefore - from : blocks;
     const came = image.uncommittedMost + filled;
-    const hole = came < grownFrom ? NO_BLOCKS : holeAhead(cache, image, transactions.live(image.slot), grownFrom);
-    return growth >= grownFrom || hole !== NO_BLOCKS ? hole : undefined;
+    const hole = came < least ? NO_BLOCKS : holeAhead(cache, image, transactions.live(image.slot), least);
+    return growth >= least || hole !== NO_BLOCKS ? hole : undefined;
   }
 
   /** The tail must move, and the last word on the end of an image may be what keeps it. */
