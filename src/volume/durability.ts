@@ -88,19 +88,26 @@ export class Durability extends Modes {
   /** The journal has of `image` what is older than home, or may have. */
   isOutrun(image: Image): boolean {
     const live = this.context.transactions.live(image.slot);
-    const isOlder = live.needsRevoking || live.isMixed || (live.commits > 0 && image.shapeUnflushed);
+    const isOlder = live.needsRevoking || this.needsCommit(live) || (live.commits > 0 && image.shapeUnflushed);
     return !this.isBroken && (isOlder || !this.isCertain(image));
+  }
+
+  /** What voids what the journal has of the image is a commit that speaks of all that it has now. */
+  private needsCommit(live: LiveImage): boolean {
+    return live.isMixed || live.exactAt > 0;
   }
 
   /**
    * Takes all of `image` home, and leaves the journal with nothing older. Where a record is voided only by a commit of the frame that
    * has come over it, that is made: 1. half of block 7 is punched  2. a drain begins  3. the other half is written  4. the drain ends,
-   * the power is cut, and recovery would bring back what was punched.
+   * the power is cut, and recovery would bring back what was punched. So is it where home is ahead of the journal, and recovery would
+   * cut it back.
    */
   takeHome(image: Image, done: (result: number) => void): void {
     this.flushHome(image, false, (result) => {
-      const isMixed = !this.isBroken && this.isOpen(image) && this.context.transactions.live(image.slot).isMixed;
-      if (result === 0 && isMixed) this.waiters.push({ image, isHome: false, done });
+      const isDone =
+        this.isBroken || !this.isOpen(image) || !this.needsCommit(this.context.transactions.live(image.slot));
+      if (result === 0 && !isDone) this.waiters.push({ image, isHome: false, done });
       else done(result);
     });
   }

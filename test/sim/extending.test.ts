@@ -170,6 +170,19 @@ describe("no longer go ahead", () => {
   });
 });
 
+test("are kept by a drain, which a power cut does not take back", () => {
+  const scene = made({ lossWindowUs: 1e9 });
+  let end = getAhead(scene);
+  const { commits } = scene.volume.cache;
+  for (; commits.uncommitted > 0; end += TOGETHER) {
+    append(scene, end, end + TOGETHER); // until as many are together as go home
+    scene.pass(20_000);
+  }
+  expect(blocksAfterCut(scene)).toBeLessThan(end);
+  expect(scene.result((done) => scene.volume.drain.once(done))).toBe(0);
+  expect(blocksAfterCut(scene)).toBe(end);
+});
+
 test("survive a killed engine: its successor knows that home is ahead", () => {
   const scene = made();
   const end = getAhead(scene);

@@ -103,7 +103,7 @@ function growing(plan: Plan, random: Random): Plan {
     ...plan,
     fills: random.chance(0.5),
     capacity: GROWN_BLOCKS * BLOCK_BYTES,
-    weights: { ...weights, write: 6, truncate: rarely, punch: rarely, zero: 0 },
+    weights: { ...weights, write: 6, truncate: rarely, punch: rarely, zero: 0, drain: random.pick([0, 0, 0.2]) },
     grain: [3, 1, 0.1],
     longestWrite: random.pick([40_000, 2 ** 18]),
     hotBlocks: random.pick([3, GROWN_BLOCKS]),

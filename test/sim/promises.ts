@@ -204,7 +204,7 @@ export class Promises {
         if (result === 0) this.keep(image, view, issuedAt);
         else image.oracle.forget(view);
       }
-      if (this.world.random.chance(LOOKS)) this.lookAhead();
+      if (this.plan.grows || this.world.random.chance(LOOKS)) this.lookAhead();
       done();
     });
   }
