@@ -250,7 +250,7 @@ export class Ledger {
 
   /**
    * Images of which commits up to `sequence` hold what home has not yet on stable media, and when the last of those that have blocks of
-   * it was made; NO_DATA: it is but a change of shape.
+   * it was made; NO_DATA: it is but a change of shape, or the end and the hole of an image that is being removed.
    */
   pending(sequence: number): Map<LiveImage, Instant> {
     const found = new Map<LiveImage, Instant>();
@@ -260,7 +260,9 @@ export class Ledger {
         if (found.get(image) === entry.instant) return;
         const isNeeded = (block: number): boolean => image.records.get(block) === entry.sequence;
         if (entry.blocks[i]!.some(isNeeded)) found.set(image, entry.instant);
-        else if (entry.acts && entry.acting.includes(image) && !found.has(image)) found.set(image, NO_DATA);
+        else if (found.has(image)) return;
+        else if (entry.acts && entry.acting.includes(image)) found.set(image, NO_DATA);
+        else if (image.leftExactAt === entry.sequence && image.isLeaving && !image.isRemoved) found.set(image, NO_DATA);
       });
     }
     return found;

@@ -63,6 +63,8 @@ export class LiveImage {
    * media: those up to this commit, that says so. Infinity: it is yet to be written; 0: the file has a name, or is removed for good.
    */
   private leftAt = 0;
+  /** `exactAt` as it was when the file lost its name: recovery is to make of home what that commit says, until it is removed for good. */
+  leftExactAt = 0;
   /** That is so. */
   isRemoved = false;
   /** Changes of shape that are committed, and of which it is not known yet whether home takes them: until then records are as before. */
@@ -181,6 +183,7 @@ export class LiveImage {
 
   leave(sequence: number): void {
     this.leftAt = sequence;
+    if (this.exactAt > 0) this.leftExactAt = this.exactAt;
     this.isRemoved = false;
   }
 
@@ -189,6 +192,7 @@ export class LiveImage {
     this.claimed = 0;
     this.voidFrom = Number.POSITIVE_INFINITY;
     this.unfinished = [];
+    this.leftExactAt = 0;
     if (this.leftAt !== Number.POSITIVE_INFINITY) this.leftAt = 0;
   }
 

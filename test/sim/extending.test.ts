@@ -183,6 +183,24 @@ test("are kept by a drain, which a power cut does not take back", () => {
   expect(blocksAfterCut(scene)).toBe(end);
 });
 
+test("keep the word on their end when they are removed, until no power cut can bring them back", () => {
+  const scene = made({ lossWindowUs: 1e9 });
+  getAhead(scene);
+  const { io } = scene;
+  const { ledger, checkpoint } = scene.journaling;
+  const flushRemovals = io.syncfs.bind(io);
+  const live: number[] = [];
+  io.syncfs = (...call) => {
+    live.push(ledger.commits);
+    flushRemovals(...call);
+  };
+  scene.result((done) => scene.volume.discard(A, () => done(0)));
+  checkpoint.makeRoom();
+  scene.until("the journal is empty", () => ledger.isEmpty);
+  expect(live).toHaveLength(1);
+  expect(live[0]).toBeGreaterThan(0);
+});
+
 test("survive a killed engine: its successor knows that home is ahead", () => {
   const scene = made();
   const end = getAhead(scene);
