@@ -55,9 +55,9 @@ export class Ledger {
     return image;
   }
 
-  /** Lets go of `image` if neither a live commit nor a file in use has it: one for each file that ever was would be too many. */
+  /** Lets go of `image` if no commit that is live or yet to come has it, nor a file in use: one for each file that ever was would be too many. */
   release(image: LiveImage): void {
-    if (image.commits === 0 && !image.isInUse) this.images.delete(keyOf(image.identity));
+    if (image.commits === 0 && !image.isInUse && image.awaited === 0) this.images.delete(keyOf(image.identity));
   }
 
   /**

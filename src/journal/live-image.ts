@@ -54,6 +54,8 @@ export class LiveImage {
   commits = 0;
   /** It stands for a file that has an inode record. */
   isInUse = false;
+  /** Commits that are yet to be made, or being written, are to name it. */
+  awaited = 0;
   /** Changes of its shape in them that recovery would carry out. */
   changes = 0;
   /** Sequence of the last of them, if that says that home may have more than it tells (`exact`); else 0. */

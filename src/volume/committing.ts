@@ -335,7 +335,9 @@ export class Committing {
     const { journal, transactions } = this.context;
     const flushed = new Set(flushes.map(({ image }) => image));
     const revokes = [...flushed].flatMap((image) => transactions.revokes(transactions.live(image.slot)));
-    const operations = [...revokes, ...declarations.flatMap((declaration) => declaration.operations)];
+    const declared = declarations.flatMap((declaration) => declaration.operations);
+    const isKnown = ({ image }: BatchOperation): boolean => transactions.slotOf(image) !== undefined; // what a commit says of it
+    const operations = [...revokes, ...declared.filter(isKnown)];
     const named = this.mode === "ordered" ? this.extending.named() : [];
     const hasWork = operations.length + named.length > 0 || images.some((image) => image.uncommittedMost > 0);
     this.actsUnderway = operations.some(({ kind }) => isAction(kind));

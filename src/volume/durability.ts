@@ -82,7 +82,7 @@ export class Durability extends Modes {
   /** Live commits name the file at `slot`, or may: one that is closed may be outrun, and not known to be. */
   isNamed(slot: InodeSlot): boolean {
     const live = this.context.transactions.live(slot);
-    return !this.isBroken && !live.isLeaving && (live.commits > 0 || !this.isCertain({ slot }));
+    return !this.isBroken && !live.isLeaving && (live.commits + live.awaited > 0 || !this.isCertain({ slot }));
   }
 
   /** The journal has of `image` what is older than home, or may have. */
@@ -200,7 +200,16 @@ export class Durability extends Modes {
     operations: readonly BatchOperation[],
     done: (isTold: boolean) => void,
   ): void {
-    this.declarations.push({ image, operations, done });
+    const { ledger } = this.context;
+    for (const { image: live } of operations) live.awaited++;
+    const end = (isTold: boolean): void => {
+      for (const { image: live } of operations) {
+        live.awaited--;
+        ledger.release(live);
+      }
+      done(isTold);
+    };
+    this.declarations.push({ image, operations, done: end });
   }
 
   /** The bytes of `image` in [offset, end) were changed at home, past the cache, but not yet durably; `declared`: the journal says so. */

@@ -211,7 +211,7 @@ export class Journaling {
   /** False while closing the image's file would leave a live commit unable to go. */
   mayClose(image: Image): boolean {
     const live = this.transactions.live(image.slot);
-    if (live.exactAt > 0 || image.extension.isOpen) return false;
+    if (live.exactAt > 0 || live.awaited > 0 || image.extension.isOpen) return false;
     return !image.unflushed || (live.commits === 0 && !this.journal.busy);
   }
 

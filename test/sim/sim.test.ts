@@ -35,6 +35,7 @@ const FOUND_WHOLE = new Map([
 
 /** From before images were copied in. */
 const FOUND = new Map([
+  [1_350_001_769, "a file was forgotten while a commit that names it waited for the journal"],
   [800_145_406, "a drain did not wait until a journal that had failed was void"],
   [800_017_841, "recovery did not cut a file that a power cut had brought back, since it had no block for it"],
   [600_085_020, "an engine was killed between its journal's failure and its telling the next one"],

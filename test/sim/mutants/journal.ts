@@ -19,7 +19,7 @@ export const JOURNAL: readonly Mutant[] = [
   {
     bug: "home files that live commits cut are not flushed before those go",
     file: "src/journal/ledger.ts",
-    find: "else if (entry.acts && entry.acting.includes(image) && !found.has(image))",
+    find: "else if (entry.acts && entry.acting.includes(image))",
     replace: "else if (false)",
     seeds: 3000,
   },
