@@ -178,8 +178,10 @@ export class FileOfBacking implements ReplayFile {
       if (data === -E.ENXIO || data >= end) return 0;
       if (data < 0) return data;
       at = Math.min(libc.lseek(fd, data, SEEK_HOLE), end);
+      if (at < 0) return at;
       const wiped = libc.fallocate(fd, FALLOC.ZERO_RANGE | FALLOC.KEEP_SIZE, data, at - data);
-      const result = wiped === -E.EOPNOTSUPP ? this.zero(data, at - data) : wiped;
+      const keepsRoom = wiped !== -E.EOPNOTSUPP && wiped !== -E.ENOSPC; // a full disk may have none for the extents
+      const result = keepsRoom ? wiped : this.zero(data, at - data);
       if (result < 0) return result;
     }
     return 0;
