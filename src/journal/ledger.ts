@@ -183,6 +183,15 @@ export class Ledger {
     for (let block = first; (block + 1) * BLOCK_BYTES <= offset + length; block++) this.void(image, block);
   }
 
+  /**
+   * The file has lost its last name, which no commit says yet. The one that is to say so may wait for room in the journal: what the tail
+   * must not pass for this image until then is what is pending of it, no longer its last word.
+   */
+  leaving(image: LiveImage): void {
+    image.leave(Number.POSITIVE_INFINITY);
+    this.nameExactly(image, 0);
+  }
+
   /** Commit `sequence` says that the image is about to be removed. Where files have no time of birth, the next one may be taken for it. */
   leave(image: LiveImage, sequence: number): void {
     if (image.identity.birth === 0) this.revoke(image, 0, Number.POSITIVE_INFINITY);

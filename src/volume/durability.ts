@@ -227,7 +227,8 @@ export class Durability extends Modes {
 
   /** The file at `slot` has lost its last name, and what is dirty of it is about to be dropped: home is not to be believed from now on. */
   leaving(slot: InodeSlot): void {
-    this.context.transactions.live(slot).leave(Number.POSITIVE_INFINITY);
+    const { ledger, transactions } = this.context;
+    ledger.leaving(transactions.live(slot));
   }
 
   /** The file at `slot` has lost its last name: `done` when it may be removed, and recovery will not miss it. */

@@ -171,7 +171,7 @@ export class Journaling {
       return sequence > table.begunAfter(slot);
     });
     for (const slot of slots)
-      if ((table.flags(slot) & ImageFlag.dropped) !== 0) this.transactions.live(slot).leave(Number.POSITIVE_INFINITY);
+      if ((table.flags(slot) & ImageFlag.dropped) !== 0) this.ledger.leaving(this.transactions.live(slot));
     this.durability.resume();
   }
 

@@ -60,6 +60,14 @@ const FOUND = new Map([
   ],
 ]);
 
+/** Since then, in histories in which they are. */
+const FOUND_COPIED = new Map([
+  [
+    1_450_328_025,
+    "a removal waited for room in the journal that was kept by the last word on the removed image's end, after a kill",
+  ],
+]);
+
 function check(seed: number, drawn: Partial<Drawn> = {}): void {
   const finding = findingOf(seed, drawn);
   if (finding === undefined) return;
@@ -74,6 +82,8 @@ test.each([...FOUND_WHOLE])("seed %i stays good: %s", (seed) => {
 });
 
 test.each([...FOUND])("seed %i stays good: %s", (seed) => check(seed, { grows: false }));
+
+test.each([...FOUND_COPIED])("seed %i stays good: %s", (seed) => check(seed));
 
 test(`${SEEDS} histories from seeds, with faults, kills and power cuts, keep every promise`, {
   timeout: 300_000,
