@@ -17,7 +17,7 @@ test("a flood of forgets, in batches as large as the memory for them, is carried
   const forgotten: number[] = [];
   const inodes = {
     known: () => true,
-    forget: (slot: number, count: number) => forgotten.push(slot, count),
+    forgetOfMany: (slot: number, count: number) => forgotten.push(slot, count),
   };
   const handlers = lookupHandlers({ inodes } as unknown as Namespace);
   const rig = sessionRig({ write: () => WRITTEN }, handlers);
