@@ -111,12 +111,7 @@ test("hold up only who writes them when home is slow", () => {
 
 function getAheadOfSlowHome(scene: Scene): number {
   const end = getAhead(scene);
-  const { io } = scene;
-  const writev = io.writev.bind(io);
-  io.writev = (fd, ...call) => {
-    if (scene.home.file(fd).slot === A) scene.after(1e6, () => writev(fd, ...call));
-    else writev(fd, ...call);
-  };
+  scene.slowWrites(A, 1e6);
   return end - (end % TOGETHER);
 }
 

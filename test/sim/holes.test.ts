@@ -137,12 +137,7 @@ test("are found where several writers fill it, one somewhat ahead of another", (
 test("hold up only who fills the hole when home is slow", () => {
   const scene = made({ lossWindowUs: 1e9 });
   const end = getAhead(scene);
-  const { io } = scene;
-  const writev = io.writev.bind(io);
-  io.writev = (fd, ...call) => {
-    if (scene.home.file(fd).slot === A) scene.after(1e6, () => writev(fd, ...call));
-    else writev(fd, ...call);
-  };
+  scene.slowWrites(A, 1e6);
   const image = imageOf(scene, A);
   let at = end;
   const isHeld = (block: number): boolean =>

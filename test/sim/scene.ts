@@ -163,6 +163,16 @@ export class Scene {
     };
   }
 
+  /** Every home write of the file of `slot` begins `us` microseconds late. */
+  slowWrites(slot: InodeSlot, us: number): void {
+    const { io } = this;
+    const writev = io.writev.bind(io);
+    io.writev = (fd, ...call) => {
+      if (this.home.file(fd).slot === slot) this.after(us, () => writev(fd, ...call));
+      else writev(fd, ...call);
+    };
+  }
+
   /** What recovery makes of all files when the power is cut now and nothing reaches the devices that was not flushed. */
   recovered(): Map<InodeSlot, Recovered> {
     const files = new Map(
