@@ -34,6 +34,7 @@ export class Timers {
 
   /** Runs all that are due; those that they set run no sooner than the next call. */
   runDue(nowUs: number): void {
+    if (this.nextUs > nowUs) return;
     const due: Timer[] = [];
     while (this.nextUs <= nowUs) due.push(this.timers.pop()!);
     for (const timer of due) timer.run();

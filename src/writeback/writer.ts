@@ -190,8 +190,9 @@ export class Writer {
 
   private fillSweep(): boolean {
     const count = this.choice.choose(this.chosen);
+    if (count === 0) return false;
     this.sweep.load(this.context.cache.frames, this.chosen, count);
-    return count > 0;
+    return true;
   }
 
   /** When the next dirty block reaches the age limit; Infinity if none will. */
