@@ -18,6 +18,7 @@ import { Inodes } from "../fs/inodes.ts";
 import { Memory } from "../fs/memory.ts";
 import { namespaceHandlers } from "../fs/namespace.ts";
 import { restoreInodes } from "../fs/settle.ts";
+import { Batching } from "../fuse/batching.ts";
 import { DevChannel } from "../fuse/channel.ts";
 import { Opcode } from "../fuse/constants.ts";
 import { Negotiation } from "../fuse/negotiation.ts";
@@ -45,8 +46,6 @@ import { examine, keepOfMissing, takeAsTheyAre } from "./underneath.ts";
 
 /** Requests served before I/O completions get their turn. */
 const TURN_REQUESTS = 32;
-/** Requests that come one at a time until it is tried again whether they still do. */
-const TRIAL_REQUESTS = 64;
 
 export class Engine {
   private readonly config: EngineConfig;
@@ -68,8 +67,7 @@ export class Engine {
   private gone = false;
   private finished = false;
   private requestsWait = true;
-  /** Requests until the next turn that keeps its answers back; at 0 or below they all do. */
-  private untilTrial = TRIAL_REQUESTS;
+  private readonly batching = new Batching(() => process.resourceUsage().involuntaryContextSwitches);
 
   constructor(config: EngineConfig, log: Log) {
     this.config = config;
@@ -321,19 +319,12 @@ export class Engine {
     if (!this.finished) this.io.wait(served === Served.budget || isForgetting ? 0 : this.sleepUs());
   }
 
-  /**
-   * Serves what waits. Answers to several writes are best sent together, or each wakes the client, which takes the processor
-   * to take one answer; a client that has one request at a time needs its answer at once. Only a turn that keeps its
-   * answers back shows which it is: so one of many does.
-   */
   private serve(): Served {
-    const { session } = this;
+    const { session, batching } = this;
     const before = session.served;
+    session.keepsAnswers = batching.keeps;
     const served = session.serve(TURN_REQUESTS);
-    const requests = session.served - before;
-    if (session.keepsAnswers && requests === 1) this.untilTrial = TRIAL_REQUESTS;
-    else if (!session.keepsAnswers) this.untilTrial -= requests;
-    session.keepsAnswers = this.untilTrial <= 0;
+    batching.served(session.served - before, served === Served.budget);
     return served;
   }
 
