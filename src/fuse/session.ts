@@ -231,22 +231,26 @@ export class Session {
       this.sendError(result, low, high);
       return;
     }
-    const { channel } = this.options;
-    const bytes = OUT_HEADER_BYTES + WRITE_OUT_BYTES;
-    const isKept =
-      this.keepsAnswers &&
-      result <= KEPT_BYTES_MAX &&
-      channel.post(this.written(this.nextAnswer, result, low, high), bytes, this.nextAnswer);
-    if (isKept) this.nextAnswer = (this.nextAnswer + 1) % ANSWERS;
-    else this.sent(channel.send(this.written(AT_ONCE, result, low, high), bytes), bytes, low, high);
+    this.answer(OUT_HEADER_BYTES + WRITE_OUT_BYTES, 0, low, high, result);
     this.options.counters.observe(HistogramSlot.write, this.options.clock.nowUs() - startedUs);
   }
 
-  /** The address of the answer to a write of `length` bytes, made in `place`. */
-  private written(place: number, length: number, low: number, high: number): number {
+  /** Sends an answer of `bytes` bytes: a header, and behind it the `length` of what a write has written. Those to what moves much leave at once. */
+  private answer(bytes: number, error: number, low: number, high: number, length: number): void {
+    const { channel } = this.options;
+    const isKept =
+      this.keepsAnswers &&
+      length <= KEPT_BYTES_MAX &&
+      channel.post(this.answerIn(this.nextAnswer, bytes, error, low, high, length), bytes, this.nextAnswer);
+    if (isKept) this.nextAnswer = (this.nextAnswer + 1) % ANSWERS;
+    else this.sent(channel.send(this.answerIn(AT_ONCE, bytes, error, low, high, length), bytes), bytes, low, high);
+  }
+
+  /** The address of an answer, made in `place`. */
+  private answerIn(place: number, bytes: number, error: number, low: number, high: number, length: number): number {
     const at = place * ANSWER_WORDS;
-    this.answers[at] = OUT_HEADER_BYTES + WRITE_OUT_BYTES;
-    this.answers[at + 1] = 0;
+    this.answers[at] = bytes;
+    this.answers[at + 1] = error;
     this.answers[at + 2] = low;
     this.answers[at + 3] = high;
     this.answers[at + 4] = length;
@@ -257,7 +261,7 @@ export class Session {
   /** The answer in `place` was refused; so soon after, it is still there. */
   private postFailed(place: number, result: number): void {
     const at = place * ANSWER_WORDS;
-    this.sent(result, OUT_HEADER_BYTES + WRITE_OUT_BYTES, this.answers[at + 2]!, this.answers[at + 3]!);
+    this.sent(result, this.answers[at]!, this.answers[at + 2]!, this.answers[at + 3]!);
   }
 
   private read(slot: InodeSlot): void {
@@ -303,16 +307,17 @@ export class Session {
   }
 
   private sendError(error: number, low: number, high: number): void {
-    this.sendOut(OUT_HEADER_BYTES, error, low, high);
+    this.answer(OUT_HEADER_BYTES, error, low, high, 0);
   }
 
+  /** Sends what the body has, if anything. */
   private sendBody(low: number, high: number): void {
-    this.sendOut(OUT_HEADER_BYTES + this.body.length, 0, low, high);
-  }
-
-  /** Sends the first `bytes` of `out`. */
-  private sendOut(bytes: number, error: number, low: number, high: number): void {
-    this.header(bytes, error, low, high);
+    if (this.body.length === 0) {
+      this.sendError(0, low, high);
+      return;
+    }
+    const bytes = OUT_HEADER_BYTES + this.body.length;
+    this.header(bytes, 0, low, high);
     this.sent(this.options.channel.send(this.out.address, bytes), bytes, low, high);
   }
 

@@ -74,6 +74,28 @@ test("of any number of writes that are answered in one turn, each gets its answe
   expect(answered.toSorted((a, b) => a - b)).toEqual(uniques);
 });
 
+test("while answers are kept, short ones leave together, and what has a body or answers much at once", () => {
+  const handlers: Partial<Record<number, Handler>> = {
+    [Opcode.FSYNC]: () => 0,
+    [Opcode.GETATTR]: (_, body) => (body.zeros(8), 0),
+  };
+  const { session, kernel } = sessionRig({ write: (_, __, length) => length }, handlers);
+  session.keepsAnswers = true;
+  kernel.requests.push(
+    writeRequest(2, BLOCK_BYTES),
+    request(Opcode.FSYNC, 4, Buffer.alloc(16)),
+    request(Opcode.GETATTR, 6, Buffer.alloc(16)),
+    writeRequest(8, 16 * BLOCK_BYTES),
+  );
+  session.serve(8);
+  expect(kernel.replies().map(({ unique }) => unique)).toEqual([6, 8]);
+  kernel.sendPosted();
+  expect(kernel.replies()).toMatchObject([
+    { unique: 2, error: 0, bytes: 24 },
+    { unique: 4, error: 0, bytes: 16 },
+  ]);
+});
+
 describe("a reply that the kernel does not take", () => {
   const getattr = request(Opcode.GETATTR, 2, Buffer.alloc(16));
   const served = (handler: Handler): SessionRig => sessionRig({}, { [Opcode.GETATTR]: handler });
@@ -88,12 +110,13 @@ describe("a reply that the kernel does not take", () => {
       24,
     ],
     ["a write's", writeRequest(2, BLOCK_BYTES), () => sessionRig({ write: () => BLOCK_BYTES }), 24],
-    ["a write's that waits for others", writeRequest(2, BLOCK_BYTES), () => keeping({ write: () => BLOCK_BYTES }), 24],
+    ["a write's, kept", writeRequest(2, BLOCK_BYTES), () => keeping(sessionRig({ write: () => BLOCK_BYTES })), 24],
+    ["an error, kept", getattr, () => keeping(served(() => -E.ESTALE)), 16],
+    ["one without a body, kept", getattr, () => keeping(served(() => 0)), 16],
     ["a read's", readRequest(2, BLOCK_BYTES), () => sessionRig({ read: blockOfZeros }), 16 + BLOCK_BYTES],
   ];
 
-  function keeping(volume: Parameters<typeof sessionRig>[0]): SessionRig {
-    const rig = sessionRig(volume);
+  function keeping(rig: SessionRig): SessionRig {
     rig.session.keepsAnswers = true;
     return rig;
   }
