@@ -14,6 +14,7 @@ import { Counter, type Counters, HistogramSlot } from "../stats/counters.ts";
 import { O } from "../sys/constants.ts";
 import { IoVector } from "../sys/iovec.ts";
 import { Mapping } from "../sys/memory.ts";
+import type { SendRead } from "../volume/reader.ts";
 import { PARKED, type Volume } from "../volume/volume.ts";
 import { type Channel, isGone } from "./channel.ts";
 import { In, Notify, Opcode, WriteFlag } from "./constants.ts";
@@ -88,6 +89,23 @@ export class Session {
   keepsAnswers = false;
   /** Requests served by this engine. */
   served = 0;
+  /** When the READ or WRITE being handled was taken. */
+  private startedUs = 0;
+  /** The ways to answer the READ or WRITE being handled later. Made once, not anew for each that is answered at once. */
+  private readonly deferRead = (): SendRead => {
+    const { request, startedUs } = this;
+    const { uniqueLow: low, uniqueHighRaw: high } = request;
+    return (result, iov, entries) => {
+      if (iov === undefined) this.sendError(result, low, high);
+      else this.sendRead(iov, entries, low, high, startedUs);
+    };
+  };
+  private readonly deferWrite = (): ((result: number) => void) => {
+    const { request, startedUs } = this;
+    const { slot, uniqueLow: low, uniqueHighRaw: high } = request;
+    const openFlags = request.u32(In.WRITE.flags);
+    return (result) => this.wrote(slot, openFlags, result, low, high, startedUs);
+  };
 
   constructor(options: SessionOptions) {
     this.options = options;
@@ -174,29 +192,21 @@ export class Session {
 
   private write(slot: InodeSlot): void {
     const { request, volume, options } = this;
-    const startedUs = options.clock.lastUs;
-    const low = request.uniqueLow;
-    const high = request.uniqueHighRaw;
+    this.startedUs = options.clock.lastUs;
     const offset = request.u64(In.WRITE.offset);
     const size = request.u32(In.WRITE.size);
-    const flags = request.u32(In.WRITE.writeFlags);
     const openFlags = request.u32(In.WRITE.flags);
-    const refused = this.refusal(slot, flags, size, offset, openFlags);
+    const refused = this.refusal(slot, request.u32(In.WRITE.writeFlags), size, offset, openFlags);
     if (refused < 0 || size === 0) {
-      this.sendWritten(refused, low, high, startedUs);
+      this.sendWritten(refused, request.uniqueLow, request.uniqueHighRaw, this.startedUs);
       return;
     }
     const shift = offset % BLOCK_BYTES;
     volume.cache.allocator.take(Math.ceil((shift + size) / BLOCK_BYTES), this.taken);
     if (shift !== 0) shiftPayload(options.slab, this.taken, size, shift);
-    const result = volume.write(
-      slot,
-      offset,
-      size,
-      this.taken,
-      () => (later) => this.wrote(slot, openFlags, later, low, high, startedUs),
-    );
-    if (result !== PARKED) this.wrote(slot, openFlags, result, low, high, startedUs);
+    const result = volume.write(slot, offset, size, this.taken, this.deferWrite);
+    if (result !== PARKED)
+      this.wrote(slot, openFlags, result, request.uniqueLow, request.uniqueHighRaw, this.startedUs);
   }
 
   /** Answers a write; one with O_DSYNC or O_SYNC (the kernel leaves them to us) only when it is as safe as a flush makes it. */
@@ -266,7 +276,7 @@ export class Session {
 
   private read(slot: InodeSlot): void {
     const { request, volume } = this;
-    const startedUs = this.options.clock.lastUs;
+    this.startedUs = this.options.clock.lastUs;
     const low = request.uniqueLow;
     const high = request.uniqueHighRaw;
     const offset = request.u64(In.READ.offset);
@@ -279,12 +289,9 @@ export class Session {
       this.sendError(-E.EINVAL, low, high);
       return;
     }
-    const count = volume.read(slot, offset, size, this.iov, () => (result, iov, entries) => {
-      if (iov === undefined) this.sendError(result, low, high);
-      else this.sendRead(iov, entries, low, high, startedUs);
-    });
+    const count = volume.read(slot, offset, size, this.iov, this.deferRead);
     if (count < 0) this.sendError(count, low, high);
-    else if (count > 0) this.sendRead(this.iov, count, low, high, startedUs);
+    else if (count > 0) this.sendRead(this.iov, count, low, high, this.startedUs);
   }
 
   /** Sends what entries 1 to `count` - 1 of `iov` hold. */
