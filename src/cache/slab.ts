@@ -181,6 +181,14 @@ export class Slab {
     this.frameView(to).set(this.frameView(from).subarray(source + low, source + high), this.frameIndex(to) + low);
   }
 
+  /**
+   * Makes all frames present in this process. A request whose payload the kernel must first find memory for gets EIO if the process is
+   * being killed at that moment, for want of memory or otherwise (fuse_dev_do_read and fuse_dev_do_write, fs/fuse/dev.c).
+   */
+  populate(): void {
+    this.mapping.populate(this.layout.inodesAt);
+  }
+
   /** Shared memory in use, bytes. */
   get bytes(): number {
     return this.layout.inodesAt + this.inodesAllocated * INODE_BYTES;

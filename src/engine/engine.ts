@@ -78,6 +78,7 @@ export class Engine {
     log.info({ io: io.kind }, reason);
     awaitPredecessor(EngineFd.slab, io, log);
     this.slab = Slab.open(EngineFd.slab);
+    this.slab.populate();
     this.counters = new Counters(this.slab.counters());
     this.cpuTime = new CpuTime(this.counters);
     this.inodes = new Inodes(this.slab, new ImageTable(this.slab.inodes()), EngineFd.backing);

@@ -32,6 +32,7 @@ export class Landing {
   constructor(slab: Slab, allocator: FrameAllocator, headAddress: number, headBytes: number) {
     this.slab = slab;
     this.allocator = allocator;
+    this.spare.populate(); // see `Slab.populate`
     this.iov.set(0, headAddress, headBytes);
   }
 

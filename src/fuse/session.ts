@@ -85,7 +85,7 @@ export class Session {
   private volume!: Volume;
   private landing!: Landing;
   private changing!: ContentChanging;
-  /** Answers to writes go out when the loop goes to sleep, not at once. */
+  /** Short answers go out when the loop goes to sleep, not at once. */
   keepsAnswers = false;
   /** Requests served by this engine. */
   served = 0;
@@ -109,6 +109,7 @@ export class Session {
 
   constructor(options: SessionOptions) {
     this.options = options;
+    this.memory.populate(); // see `Slab.populate`
     this.request = new Request(this.memory.view(0, MEMORY_BYTES), (request) => this.later(request));
     const out = this.out.view(0, this.out.bytes);
     this.outWords = new Uint32Array(out, 0, OUT_HEADER_BYTES / 4);

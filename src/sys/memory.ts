@@ -52,9 +52,9 @@ export class Mapping {
     return libc.viewMemory(this.address + offset, length);
   }
 
-  /** Makes every page present and writable; kernels before 5.14 do that one page at a time, when it is used. */
-  populate(): void {
-    libc.madvise(this.address, this.bytes, MADV_POPULATE_WRITE);
+  /** Makes the pages of the first `bytes` present and writable; kernels before 5.14 do that one page at a time, when it is used. */
+  populate(bytes = this.bytes): void {
+    libc.madvise(this.address, bytes, MADV_POPULATE_WRITE);
   }
 
   unmap(): void {

@@ -1,5 +1,5 @@
 /** Fault 25: there is no memory for the engine. The kernel kills it, wherever it happens to need some; nobody is told, and nothing is lost. */
-import { existsSync, mkdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -95,3 +95,20 @@ test("an engine that is killed for want of memory is replaced, and nothing is lo
   expect(await digests(daemon.backing, ["image", "cold"])).toEqual(shown);
   expect(daemon.log).not.toMatch(/hit a bug/);
 }, 180_000);
+
+/** How much of the slab is present in process `pid`, bytes. */
+function slabPresent(pid: number): number {
+  const [, about] = readFileSync(`/proc/${pid}/smaps`, "utf8").split(/\/slab\n/);
+  return Number(/^Rss: +(\d+) kB$/m.exec(about!)![1]) * 1024;
+}
+
+// Else: 1. the kernel takes a write from its queue  2. it has to find memory for the payload  3. the engine is being killed: the write gets EIO.
+test("every engine has all frames at hand before it serves", async (context) => {
+  need(context, "/dev/fuse");
+  const daemon = await mountHypegear({ args: ["--cache-size", "64M"] });
+  for (let engine = 0; engine < 2; engine++) {
+    const { pid } = (await statsOf(daemon)).engine;
+    expect(slabPresent(pid)).toBeGreaterThan(64 * MiB);
+    await daemon.kill("engine");
+  }
+});
