@@ -1,6 +1,6 @@
 /**
- * Where the slab lies: `/dev/shm/hypegear-<hash of the backing directory>/slab`. As root a tmpfs of our own with huge pages is
- * mounted on that directory, because landing payloads in place loses on ordinary pages; else it is a plain directory.
+ * Where the slab lies: `/dev/shm/hypegear-<hash of the backing directory>/slab`. As root a tmpfs of our own with huge pages, which is
+ * not swapped out, is mounted on that directory, because landing payloads in place loses on ordinary pages; else it is a plain directory.
  */
 import { createHash } from "node:crypto";
 import {
@@ -29,13 +29,18 @@ import { topMount } from "../sys/mount-table.ts";
 const SHARED_MEMORY = "/dev/shm";
 const TMPFS_FLAGS = 2 | 4 | 8; // nosuid, nodev, noexec
 const MNT_DETACH = 2;
+const HUGE = "huge=always";
+/** Since Linux 6.4. A guest's write does not wait for swap then, nor does its data lie there. */
+const NO_SWAP = "noswap";
+/** Tried in this order. */
+const TMPFS_WISHES = [[HUGE, NO_SWAP], [HUGE], [NO_SWAP], []];
 
 /** The slab's path for the backing directory `directory` (`device:inode`). */
 export const slabPath = (directory: string): string =>
   `${SHARED_MEMORY}/hypegear-${createHash("sha256").update(directory).digest("hex").slice(0, 16)}/slab`;
 
 /**
- * Makes a slab for `cacheBytes` of frames and returns its descriptor. `note` is told what page size it got. Throws a `Failure`
+ * Makes a slab for `cacheBytes` of frames and returns its descriptor. `note` is told what memory it got. Throws a `Failure`
  * when memory is short; then nothing is left.
  */
 export function createSlabFile(
@@ -48,7 +53,7 @@ export function createSlabFile(
   const directory = dirname(path);
   makeOwnDirectory(directory);
   try {
-    if (process.getuid!() === 0) note(mountHuge(directory, slabBytes(cacheBytes)));
+    if (process.getuid!() === 0) note(mountOwn(directory, slabBytes(cacheBytes)));
     const fd = openSync(path, O.RDWR | O.CREAT | O.EXCL | O.NOFOLLOW | O.CLOEXEC, 0o600);
     createSlab(fd, cacheBytes, identity);
     return fd;
@@ -178,14 +183,19 @@ const noSlab = (path: string, cause?: unknown): Failure =>
     cause,
   );
 
-/** Mounts a tmpfs with huge pages, or without, or not at all (a container may not mount); says which. */
-function mountHuge(directory: string, bytes: number): string {
+/** Mounts a tmpfs with the best that the host has, or none (a container may not mount); says which. */
+function mountOwn(directory: string, bytes: number): string {
   const size = bytes + INODES_MAX * INODE_BYTES + MEMORY_SPARE_BYTES;
-  const huge = mountTmpfs(directory, `mode=0700,size=${size},huge=always`);
-  if (huge === 0) return "slab on huge pages";
-  const plain = mountTmpfs(directory, `mode=0700,size=${size}`);
-  const why = `no huge pages for the slab (${errnoName(huge)}): large writes will be slower`;
-  return plain === 0 ? why : `${why}; it lies in ${SHARED_MEMORY} itself (${errnoName(plain)})`;
+  let result = 0;
+  for (const wishes of TMPFS_WISHES) {
+    result = mountTmpfs(directory, [`mode=0700,size=${size}`, ...wishes].join());
+    if (result !== 0) continue;
+    const pages = wishes.includes(HUGE)
+      ? "slab on huge pages"
+      : "no huge pages for the slab: large writes will be slower";
+    return wishes.includes(NO_SWAP) ? pages : `${pages}; the host may swap it out`;
+  }
+  return `no tmpfs of its own for the slab (${errnoName(result)}): it lies in ${SHARED_MEMORY} itself, without huge pages, and the host may swap it out`;
 }
 
 const mountTmpfs = (directory: string, options: string): number =>

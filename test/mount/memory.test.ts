@@ -112,3 +112,12 @@ test("every engine has all frames at hand before it serves", async (context) => 
     await daemon.kill("engine");
   }
 });
+
+test("root's slab is never swapped out, and on huge pages", async (context) => {
+  need(context, "root", "/dev/fuse");
+  const daemon = await mountHypegear();
+  const [line] = readFileSync("/proc/mounts", "utf8")
+    .split("\n")
+    .filter((mount) => mount.includes(` ${daemon.slab} `));
+  expect(line).toMatch(/ tmpfs .*\bhuge=always\b.*\bnoswap\b/);
+});
