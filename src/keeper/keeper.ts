@@ -8,7 +8,7 @@
  *   SIGTERM, SIGINT           ask the engine to drain, then detach the mount; its last user's close ends everything.
  *                             Over BACKING itself the mount stays until that close
  */
-import { openSync } from "node:fs";
+import { openSync, writeFileSync } from "node:fs";
 import { errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
 import { ENGINE_DEATHS_MAX, ENGINE_SETTLED_US, RETRY_US_FIRST, RETRY_US_LAST, UNUSED_POLL_US } from "../base/limits.ts";
@@ -36,6 +36,7 @@ export async function keep(
   recovering: (share: number) => void,
 ): Promise<ExitCode> {
   const interrupts = new Interrupts(config.backing);
+  bePassedOver();
   process.umask(0); // the engine creates files with exactly the mode that the caller asked for
   const { logFile, settings } = config.engine;
   const own =
@@ -52,6 +53,18 @@ export async function keep(
   } catch (error) {
     log.error({ cause: (error as Error).cause }, (error as Error).message);
     throw error;
+  }
+}
+
+/**
+ * Asks the kernel to take its memory from others when it runs out: the slab counts as the engine's, and is still there when it has been killed, so
+ * its successors would be killed too, in vain. It takes a capability, which a container may withhold.
+ */
+function bePassedOver(): void {
+  try {
+    writeFileSync("/proc/self/oom_score_adj", "-900");
+  } catch {
+    // They are killed like all others, and replaced.
   }
 }
 

@@ -7,6 +7,7 @@ import { unaccountedBlocks } from "../../src/stats/document.ts";
 import { mountHypegear } from "../support/daemon.ts";
 import { need } from "../support/need.ts";
 import { isAlive } from "../support/processes.ts";
+import { run } from "../support/run.ts";
 import { scratchDirectory } from "../support/scratch.ts";
 import { waitFor } from "../support/wait.ts";
 import { MiB } from "./files.ts";
@@ -120,4 +121,13 @@ test("root's slab is never swapped out, and on huge pages", async (context) => {
     .split("\n")
     .filter((mount) => mount.includes(` ${daemon.slab} `));
   expect(line).toMatch(/ tmpfs .*\bhuge=always\b.*\bnoswap\b/);
+});
+
+test("keeper and engine are among the last to be killed where root may ask for that", async (context) => {
+  need(context, "root", "/dev/fuse");
+  const mayAsk = await run("sh", ["-c", "echo -900 > /proc/self/oom_score_adj"]);
+  context.skip(mayAsk.code !== 0, "CAP_SYS_RESOURCE is missing here");
+  const daemon = await mountHypegear();
+  for (const pid of [daemon.keeperPid, await daemon.enginePid()])
+    expect(readFileSync(`/proc/${pid}/oom_score_adj`, "utf8").trim()).toBe("-900");
 });
