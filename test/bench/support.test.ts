@@ -67,13 +67,13 @@ describe("options", () => {
     expect(options).toMatchObject({ parts: [...PARTS], rounds: 5, pin: null, seed: 1, engine: "libaio" });
     expect(options.cacheBytes).toBe(4 * options.imageBytes);
     expect(options.servers).toContain("hypegear");
-    expect(options.workloads).toHaveLength(6);
+    expect(options.workloads).toHaveLength(7);
   });
 
   test("--only picks servers and workloads; naming none of a kind means all of it", () => {
     const options = readOptions(["speed", "--only", "c,hypegear"])!;
     expect(options.servers).toEqual(["hypegear", "c"]);
-    expect(options.workloads).toHaveLength(6);
+    expect(options.workloads).toHaveLength(7);
     expect(readOptions(["--only", "1m-write-qd4"])!.workloads).toEqual(["1m-write-qd4"]);
   });
 
