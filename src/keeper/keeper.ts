@@ -8,7 +8,7 @@
  *   SIGTERM, SIGINT           ask the engine to drain, then detach the mount; its last user's close ends everything.
  *                             Over BACKING itself the mount stays until that close
  */
-import { openSync, writeFileSync } from "node:fs";
+import { openSync, readFileSync, writeFileSync } from "node:fs";
 import { errnoName } from "../base/errno.ts";
 import { ExitCode, Failure } from "../base/errors.ts";
 import { ENGINE_DEATHS_MAX, ENGINE_SETTLED_US, RETRY_US_FIRST, RETRY_US_LAST, UNUSED_POLL_US } from "../base/limits.ts";
@@ -24,6 +24,9 @@ import { type Opened, open } from "./opening.ts";
 import { slabPath } from "./slab-file.ts";
 
 const STDERR = 2;
+const OOM_SCORE = "/proc/self/oom_score_adj";
+/** From -1000, never, to 1000, first (proc(5)). The last but for those that are never killed. */
+const PASSED_OVER = -900;
 
 /**
  * Mounts and keeps, until the mount has ended. `recovering` is told how much of a recovery is done, 0 to 1, if one has to come
@@ -58,11 +61,11 @@ export async function keep(
 
 /**
  * Asks the kernel to take its memory from others when it runs out: the slab counts as the engine's, and is still there when it has been killed, so
- * its successors would be killed too, in vain. It takes a capability, which a container may withhold.
+ * its successors would be killed too, in vain. It takes a capability, which a container may withhold. Who has asked for more keeps it.
  */
 function bePassedOver(): void {
   try {
-    writeFileSync("/proc/self/oom_score_adj", "-900");
+    if (Number(readFileSync(OOM_SCORE, "utf8")) > PASSED_OVER) writeFileSync(OOM_SCORE, String(PASSED_OVER));
   } catch {
     // They are killed like all others, and replaced.
   }
