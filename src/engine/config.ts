@@ -50,4 +50,5 @@ export type ToKeeper =
   | { type: "drained"; result: number }
   | { type: "failed"; message: string; exitCode: number };
 
-export type ToEngine = { type: "drain" } | { type: "quit" };
+/** Take everything home, and say how that went. */
+export type ToEngine = { type: "drain" };

@@ -336,9 +336,8 @@ export class Engine {
   }
 
   private hearKeeper(): void {
-    for (const message of this.keeper.receive()) {
-      if (message.type === "drain") this.volume.drain.once((result) => this.keeper.send({ type: "drained", result }));
-      else this.finished = true;
+    for (const { type } of this.keeper.receive()) {
+      if (type === "drain") this.volume.drain.once((result) => this.keeper.send({ type: "drained", result }));
     }
     if (this.keeper.alive) this.io.whenReadable(EngineFd.keeper, () => this.hearKeeper());
     else this.log.warn("the keeper is dead: serving goes on, but a death of this engine will not be mended");
