@@ -61,6 +61,14 @@ export const HOME_QUIET_US = 1_000_000;
 export const RETRY_US_FIRST = 100_000;
 export const RETRY_US_LAST = 10_000_000;
 
+/** How long a home operation may take before its device is stalled, microseconds: above what a flush takes on a busy disk, far below the
+ * 30 s after which guests give up. */
+export const HOME_STALLED_US = 5_000_000;
+/** How often it is looked at what is under way at home, microseconds. */
+export const HOME_LOOK_US = 1_000_000;
+/** Share of the dirty limit up to which the images of stalled devices are let in as others are. */
+export const STALLED_SHARE = 0.5;
+
 /** Seconds for which the kernel may use attributes and names without asking: long enough for `ls -l`, short enough that changes made beneath the mount show soon. */
 export const ATTR_TIMEOUT_S = 1;
 export const ENTRY_TIMEOUT_S = 1;

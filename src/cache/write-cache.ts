@@ -334,10 +334,12 @@ export class WriteCache {
     this.counters.at[Counter.writebackBlocks]! += blocks;
   }
 
-  /** Lists a dirty frame of `image` as a victim again, if it is not listed and may go home. */
-  offer(image: Image, frame: FrameNo): void {
+  /** Lists a dirty frame of `image` as a victim again, if it is not listed and may go home: true if so. */
+  offer(image: Image, frame: FrameNo): boolean {
     this.commits.returned(image, frame);
-    if (this.commits.mayGoHome(frame) && !this.observer.isListed(frame)) this.observer.returned(frame);
+    if (!this.commits.mayGoHome(frame) || this.observer.isListed(frame)) return false;
+    this.observer.returned(frame);
+    return true;
   }
 
   /** From now on, or no longer, only committed frames go home. Those that are on their way go on. */

@@ -63,7 +63,7 @@ function picture(before: StatsDocument, now: StatsDocument): string {
     `absorbed  ${perSecond(r.absorbed).padStart(12)} blocks that need no device write`,
     "",
     barText("dirty", now.dirty.bytes, now.dirty.limit_bytes),
-    `clean in ${clean}   writers wait ${now.pressure.delay_us} us   failing images ${now.images.failing}`,
+    `clean in ${clean}   writers wait ${now.pressure.delay_us} us   failing images ${now.images.failing}, stalled ${now.images.stalled}`,
     `engine   pid ${now.engine.pid}  cpu ${r.cpu.toFixed(1)} %  restarts ${now.engine.restarts}  memory ${formatSize(now.engine.resident_bytes)} + slab ${formatSize(now.slab.bytes)}`,
     "",
   ];

@@ -4,6 +4,7 @@
  */
 import { systemClock } from "../base/clock.ts";
 import { errnoName } from "../base/errno.ts";
+import { HOME_STALLED_US } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { Timers } from "../base/timers.ts";
 import type { InodeSlot } from "../base/units.ts";
@@ -109,6 +110,7 @@ export class Engine {
       journal: openJournal({ config, inodes: this.inodes, memory, timers: this.timers, log }),
       failed: (image, what, result) => this.homeFailed(image.slot, what, result),
       changed: (image, difference) => this.homeChanged(image.slot, difference),
+      stalled: (image, isStalled) => this.homeStalled(image.slot, isStalled),
     });
     this.inodes.attach(this.volume);
     const operations = new Memory(memory);
@@ -250,6 +252,14 @@ export class Engine {
       { image, what, errno: errnoName(result) },
       `home ${what} of ${image} failed: ${errnoName(result)}; the data is kept and tried again`,
     );
+  }
+
+  private homeStalled(slot: InodeSlot, isStalled: boolean): void {
+    const image = pathOf(this.inodes, slot);
+    const seconds = HOME_STALLED_US / 1e6;
+    if (isStalled) {
+      this.log.warn({ image }, `home of ${image} has not answered for ${seconds} s: its data waits, others are served`);
+    } else this.log.info({ image }, `home of ${image} answers again`);
   }
 
   private homeChanged(slot: InodeSlot, difference: string): void {

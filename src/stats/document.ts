@@ -75,7 +75,7 @@ export interface StatsDocument {
   };
   /** What writers feel now: the delay a write would get, and how many wait. */
   pressure: { delay_us: number; waiting_requests: number };
-  images: { dirty: number; failing: number };
+  images: { dirty: number; failing: number; stalled: number };
   slab: { bytes: number; frames: number; free_frames: number; metadata_bytes: number };
   latency_us: { write: Latency; read: Latency };
   engine: { pid: number; restarts: number; cpu_us: number; resident_bytes: number };
@@ -87,6 +87,7 @@ export interface ImageDocument {
   dirty: { blocks: number; bytes: number; oldest_us: number };
   inflight: number;
   failing: boolean;
+  stalled: boolean;
   last_error: string;
 }
 
@@ -143,7 +144,7 @@ export function statsDocument(source: StatsSource): StatsDocument {
     },
     dirty: dirtyPart(source),
     pressure: { delay_us: Math.round(source.delayUs), waiting_requests: source.waitingWrites },
-    images: { dirty: source.dirtyImages, failing: source.failingImages },
+    images: { dirty: source.dirtyImages, failing: source.failingImages, stalled: source.stalledImages },
     slab: {
       bytes: source.slabBytes,
       frames: source.frames,
@@ -221,5 +222,6 @@ const imageDocument = (source: ImageSource): ImageDocument => ({
   },
   inflight: source.inflight,
   failing: source.failing,
+  stalled: source.stalled,
   last_error: source.lastError,
 });

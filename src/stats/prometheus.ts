@@ -68,6 +68,11 @@ const FAMILIES: readonly Family[] = [
     "Images whose data cannot be written home: kept and retried.",
     (d) => d.images.failing,
   ),
+  gauge(
+    "hypegear_stalled_images",
+    "Images of whose device nothing is heard: their data is kept, others are served.",
+    (d) => d.images.stalled,
+  ),
   {
     name: "hypegear_requests_total",
     type: "counter",

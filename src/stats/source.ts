@@ -43,6 +43,8 @@ export interface StatsSource {
   readonly dirtyImages: number;
   /** Images with a home write that failed and is not yet down. */
   readonly failingImages: number;
+  /** Images of whose device nothing is heard. */
+  readonly stalledImages: number;
   readonly slabBytes: number;
   readonly frames: number;
   readonly freeFrames: number;
@@ -63,6 +65,8 @@ export interface ImageSource {
   readonly inflight: number;
   /** A home write failed and its data is not yet down. */
   readonly failing: boolean;
+  /** Something of it has been under way at home for long, and is not over. */
+  readonly stalled: boolean;
   /** Name of the last error, for example `EIO`; empty when there was none. */
   readonly lastError: string;
 }

@@ -55,9 +55,17 @@ function dirty({ dirty: { bytes, limit_bytes, oldest_us, seconds_to_clean } }: S
 
 function failing({ images, writeback }: StatsDocument): string {
   const before = writeback.errors === 0 ? "" : ` (${humanPlural(writeback.errors, "home write")} failed so far)`;
-  if (images.failing === 0) return `nothing${before}`;
-  return `${humanPlural(images.failing, "image").toUpperCase()} CANNOT BE WRITTEN HOME${before}: data kept and retried, see images.json`;
+  const found: string[] = [];
+  if (images.failing > 0)
+    found.push(`${loud(images.failing)} CANNOT BE WRITTEN HOME${before}: data kept and retried, see images.json`);
+  if (images.stalled > 0)
+    found.push(
+      `${loud(images.stalled)} WITHOUT AN ANSWER OF THE DEVICE: data kept, others are served, see images.json`,
+    );
+  return found.length === 0 ? `nothing${before}` : found.join("; ");
 }
+
+const loud = (images: number): string => humanPlural(images, "image").toUpperCase();
 
 function pressure({ pressure: { delay_us, waiting_requests }, writes: w }: StatsDocument): string {
   const now =

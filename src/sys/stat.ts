@@ -110,6 +110,16 @@ export interface Space {
   frsize: number;
 }
 
+/** `f_type` of a FUSE filesystem (`FUSE_SUPER_MAGIC`). */
+export const FUSE_MAGIC = 0x65735546;
+
+/** The kind of the filesystem that `fd` lies on, as its magic number; or a negated error number. */
+export function magicOf(fd: number): number {
+  const bytes = Buffer.alloc(120);
+  const result = libc.fstatfs(fd, bytes);
+  return result < 0 ? result : bytes.readUInt32LE(0);
+}
+
 /** The space of the filesystem that `fd` lies on, or a negated error number. */
 export function spaceOf(fd: number): Space | number {
   const bytes = Buffer.alloc(120);

@@ -17,6 +17,9 @@ import { Control, JOBS, newShared, THREADS_MAX, type WorkerTask } from "./thread
 const SYS_tgkill = process.arch === "arm64" ? 131 : 234;
 /** Longest wait for one thread's start, milliseconds. */
 const START_MS = 10_000;
+/** Threads that are started together when all sleep in what hangs, and how many there are at most then. */
+const MORE_THREADS = 8;
+const MOST_THREADS = 48;
 
 export class ThreadPool {
   /** How often a caller that waits for results must call `check`, microseconds. */
@@ -34,7 +37,12 @@ export class ThreadPool {
   /** Place in the ring of finished jobs that is looked at next. */
   private seen = 0;
   private readonly counter = Mapping.anonymous(4096);
-  private readonly threads: number;
+  private threads: number;
+  /** Jobs finished so far; how many they were when it was last looked whether they get on, and that they did not then. */
+  private completed = 0;
+  private completedBefore = 0;
+  private isStuck = false;
+  private lookedAtMs = 0;
 
   /** Starts `threads` threads. They are ready some milliseconds later; jobs may be given at once. */
   constructor(threads: number) {
@@ -75,6 +83,7 @@ export class ThreadPool {
     for (let n = JOBS - this.freeJobs; n > 0 && this.ready(); n -= 1) {
       const job = Atomics.exchange(finished, this.seen, 0) - 1;
       this.seen = (this.seen + 1) & (JOBS - 1);
+      this.completed += 1;
       const done = this.operations.finish(this.slots[job]!);
       const value = result[job]!;
       this.free[this.freeJobs] = job;
@@ -84,13 +93,30 @@ export class ThreadPool {
     }
   }
 
-  /** Throws Failure if a thread has died: what it was doing would never finish. */
+  /**
+   * Throws Failure if a thread has died: what it was doing would never finish. If jobs wait and none finishes for CHECK_US, starts more
+   * threads: those that are there may all sleep in one device that hangs.
+   */
   check(): void {
     for (let index = 0; index < this.threads; index += 1) {
       const thread = Atomics.load(this.shared.control, Control.threads + index);
       if (thread !== 0 && libc.syscall(SYS_tgkill, process.pid, thread, 0, 0, 0, 0) < 0) {
         throw new Failure(`threads: I/O thread ${index} has died, ${this.inflight} operations are unfinished`);
       }
+    }
+    const nowMs = performance.now();
+    if (nowMs - this.lookedAtMs < ThreadPool.CHECK_US / 1000) return;
+    const wasStuck = this.isStuck;
+    this.isStuck = this.inflight > this.threads && this.completed === this.completedBefore;
+    if (this.isStuck && wasStuck) this.grow();
+    this.completedBefore = this.completed;
+    this.lookedAtMs = nowMs;
+  }
+
+  private grow(): void {
+    for (let left = MORE_THREADS; left > 0 && this.threads < MOST_THREADS; left -= 1) {
+      this.start(this.threads);
+      this.threads += 1;
     }
   }
 

@@ -39,7 +39,7 @@ export const IOSQE_ASYNC = 1 << 4;
 export const IOSQE_CQE_SKIP_SUCCESS = 1 << 6;
 export const FSYNC_DATASYNC = 1;
 
-export const REGISTER = { FILES: 2, PROBE: 8 } as const;
+export const REGISTER = { FILES: 2, PROBE: 8, IOWQ_MAX_WORKERS: 19 } as const;
 /** io_uring_probe: a header of 16 bytes, then 8 bytes an opcode: its number, a byte, 16 bits of flags. */
 export const PROBE = { headerBytes: 16, entryBytes: 8, entries: 64, flagsOffset: 2, SUPPORTED: 1 } as const;
 

@@ -4,6 +4,7 @@ import { E } from "../base/errno.ts";
 import { POLLIN, RWF_DSYNC } from "./constants.ts";
 import type { Done, Io, PostFailed } from "./io.ts";
 import { Kind, Operations } from "./operations.ts";
+import { FUSE_MAGIC, magicOf } from "./stat.ts";
 import { ThreadPool } from "./thread-pool.ts";
 import { FSYNC_DATASYNC, IOSQE_ASYNC, OP } from "./uring-layout.ts";
 import { Ring } from "./uring-ring.ts";
@@ -11,11 +12,16 @@ import { Ring } from "./uring-ring.ts";
 /** Entries handed over at once, and operations with the kernel at once; more wait here. */
 const SUBMISSIONS = 256;
 const COMPLETIONS = 4096;
+/** Kernel threads that may sleep in the I/O of files: several devices may hang with all their writes (HOME_WRITES_MAX) and flushes. */
+const WORKERS = 128;
 const ASYNC = IOSQE_ASYNC << 8;
 /** User data of a posted write with tag 0; below it those of other tags. No slots. */
 const POSTED = -1;
 /** Operations known at first; the table grows. */
 const SLOTS = 1024;
+
+/** What is known of a descriptor that data is read from or written to. */
+const Place = { unknown: 0, plain: 1, punted: 2 } as const;
 
 export class UringIo implements Io {
   readonly kind = "uring";
@@ -27,10 +33,13 @@ export class UringIo implements Io {
   private helper: ThreadPool | undefined;
   private postFailed: PostFailed | undefined;
   private readonly hasTruncate: boolean;
+  /** A `Place` for each descriptor, until its `close`. */
+  private places = new Uint8Array(SLOTS);
 
   /** Throws Failure when the kernel refuses a ring. The sizes are powers of two. */
   constructor(submissions = SUBMISSIONS, completions = COMPLETIONS) {
     this.ring = new Ring(submissions, completions);
+    this.ring.allowWorkers(WORKERS);
     this.hasTruncate = this.ring.supports(OP.FTRUNCATE);
   }
 
@@ -169,11 +178,11 @@ export class UringIo implements Io {
     const address = operations.address[slot]!;
     switch (operations.kind[slot]!) {
       case Kind.readv:
-        return ring.push(OP.READV | mode(operations, slot), fd, offset, address, extra, 0, slot);
+        return ring.push(OP.READV | this.mode(slot, fd), fd, offset, address, extra, 0, slot);
       case Kind.writev:
-        return ring.push(OP.WRITEV | mode(operations, slot), fd, offset, address, extra, 0, slot);
+        return ring.push(OP.WRITEV | this.mode(slot, fd), fd, offset, address, extra, 0, slot);
       case Kind.writeDurably:
-        return ring.push(OP.WRITEV | mode(operations, slot), fd, offset, address, extra, RWF_DSYNC, slot);
+        return ring.push(OP.WRITEV | this.mode(slot, fd), fd, offset, address, extra, RWF_DSYNC, slot);
       case Kind.readable:
         return ring.push(OP.POLL_ADD, fd, 0, 0, 0, POLLIN, slot);
       case Kind.fsync:
@@ -185,11 +194,31 @@ export class UringIo implements Io {
       case Kind.truncate:
         return ring.push(OP.FTRUNCATE, fd, length, 0, 0, 0, slot);
       case Kind.close:
+        this.places[fd] = Place.unknown;
         // In a kernel thread: the last close of an unlinked file frees its blocks, and would do so in this thread.
         return ring.push(OP.CLOSE | ASYNC, fd, 0, 0, 0, 0, slot);
       default:
         return ring.push(OP.NOP, -1, 0, 0, 0, 0, slot);
     }
+  }
+
+  /**
+   * The flags byte of an entry: what it says is done by a kernel thread from the start. A retried operation sleeps there instead of
+   * returning EAGAIN. I/O of a FUSE file would do its sleeping in this thread otherwise: the kernel tries all that can be polled here first
+   * (io_file_supports_nowait, from Linux 6.12), and FUSE, which waits for its server or for the file's lock, has no regard for that.
+   */
+  private mode(slot: number, fd: number): number {
+    return this.operations.retried[slot] === 1 || this.placeOf(fd) === Place.punted ? ASYNC : 0;
+  }
+
+  private placeOf(fd: number): number {
+    if (fd >= this.places.length) {
+      const places = new Uint8Array(2 * fd);
+      places.set(this.places);
+      this.places = places;
+    }
+    if (this.places[fd] === Place.unknown) this.places[fd] = magicOf(fd) === FUSE_MAGIC ? Place.punted : Place.plain;
+    return this.places[fd]!;
   }
 
   private help(): ThreadPool {
@@ -209,6 +238,3 @@ export class UringIo implements Io {
     });
   }
 }
-
-/** The flags byte of an entry: a retried operation goes to a kernel thread, where it sleeps instead of returning EAGAIN. */
-const mode = (operations: Operations, slot: number): number => (operations.retried[slot] === 0 ? 0 : ASYNC);

@@ -43,6 +43,8 @@ export interface AdmissionContext {
   isFull(): boolean;
   /** A write to bytes `offset` to `end` - 1 of `image` must wait for others to go home. */
   isHeld(image: Image, offset: number, end: number): boolean;
+  /** The device that `image` lies on is stalled. */
+  isStalled(image: Image): boolean;
   /** Blocks of images whose home writes fail. */
   failingBlocks(): number;
   /** Called with each write that is about to be published, and the offset of its end. */
@@ -100,10 +102,11 @@ export class Admission {
     const opened = this.context.open(slot);
     if (typeof opened === "number") return this.refuse(taken, blocks, opened);
     const gated = gates.isShut(slot);
+    const isBrisk = pressure.stalled > 0 && this.isBrisk(slot);
     const crowded =
       this.line.length > 0 ||
-      pressure.delayUs(cache.blocks, blocks) > 0 ||
-      !pressure.hasRoom(cache.blocks, blocks) ||
+      pressure.delayUs(cache.blocks, blocks, isBrisk) > 0 ||
+      !pressure.hasRoom(cache.blocks, blocks, isBrisk) ||
       this.context.isFull();
     const clash = !gated && cache.blockToComplete(slot, offset, length) !== -1;
     const held = this.context.isHeld(opened, offset, offset + length);
@@ -206,7 +209,18 @@ export class Admission {
   }
 
   private delayOf(write: ParkedWrite): number {
-    return this.context.pressure.delayUs(this.context.cache.blocks, write.frames.length);
+    return this.context.pressure.delayUs(this.context.cache.blocks, write.frames.length, this.isBrisk(write.slot));
+  }
+
+  private hasRoom(write: ParkedWrite): boolean {
+    return this.context.pressure.hasRoom(this.context.cache.blocks, write.frames.length, this.isBrisk(write.slot));
+  }
+
+  /** Its image must not be held up by what is stalled. */
+  private isBrisk(slot: InodeSlot): boolean {
+    if (this.context.pressure.sparesStalled) return true;
+    const image = this.context.open(slot);
+    return typeof image === "number" || !this.context.isStalled(image);
   }
 
   /** Lets writes in whose delay is over and for which there is room. Called once a turn of the loop. */
@@ -216,15 +230,16 @@ export class Admission {
   }
 
   private pumpLine(): void {
-    const { cache, pressure } = this.context;
+    const { pressure } = this.context;
     for (;;) {
+      if (pressure.stalled > 0) this.line.prefer((slot) => this.isBrisk(slot));
       const { head } = this.line;
       pressure.demand = head?.frames.length ?? 0;
       if (head !== this.head) this.headDueUs = head === undefined ? 0 : this.pacedUs + this.delayOf(head);
       this.head = head;
       if (head === undefined) return;
       if (this.context.isFull()) return;
-      if (!pressure.hasRoom(cache.blocks, head.frames.length)) {
+      if (!this.hasRoom(head)) {
         if (this.failsForGood(head)) continue;
         return;
       }

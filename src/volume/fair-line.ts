@@ -42,13 +42,18 @@ export class FairLine<T> {
   /** What is next; undefined: nothing waits. */
   get head(): T | undefined {
     if (this.length === 0) return undefined;
-    this.next ??= this.least();
-    return this.next.waiting.at(0)!.item;
+    this.next ??= this.least(() => true);
+    return this.next!.waiting.at(0)!.item;
+  }
+
+  /** From now on `head` is one of an image that is `preferred`, if any such waits. */
+  prefer(preferred: (slot: InodeSlot) => boolean): void {
+    this.next = this.least(preferred);
   }
 
   /** Takes `head` out. */
   shift(): void {
-    const flow = this.next ?? this.least();
+    const flow = this.next ?? this.least(() => true)!;
     this.now = flow.waiting.shift()!.start;
     this.next = undefined;
     if (--this.length > 0) return;
@@ -56,13 +61,16 @@ export class FairLine<T> {
     this.now = 0;
   }
 
-  private least(): Flow<T> {
+  /** The flow whose first entry is next, of those of images that are `eligible`; undefined: nothing of them waits. */
+  private least(eligible: (slot: InodeSlot) => boolean): Flow<T> | undefined {
     let found: Flow<T> | undefined;
     for (const [slot, flow] of this.flows) {
       if (flow.waiting.length === 0) {
         if (flow.end <= this.now) this.flows.delete(slot); // as if it were new
-      } else if (found === undefined || flow.waiting.at(0)!.start < found.waiting.at(0)!.start) found = flow;
+      } else if (found === undefined || flow.waiting.at(0)!.start < found.waiting.at(0)!.start) {
+        if (eligible(slot)) found = flow;
+      }
     }
-    return found!;
+    return found;
   }
 }

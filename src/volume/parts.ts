@@ -45,8 +45,9 @@ export interface VolumeOptions {
   journal?: OpenJournal | undefined;
   /** What flushes promise from the start. */
   durability?: DurabilityMode;
-  /** For the log: somebody else has changed an image beneath its unsaved data; a home operation failed. */
+  /** For the log: somebody else has changed an image beneath its unsaved data; nothing is heard of one's device; a home operation failed. */
   changed?: (image: Image, difference: string) => void;
+  stalled?: (image: Image, isStalled: boolean) => void;
   failed: (image: Image, what: string, result: number) => void;
 }
 
@@ -159,6 +160,7 @@ export class VolumeParts {
       extensionRun: () => this.durability?.extensionRun ?? 0,
       failed: options.failed,
       changed: options.changed ?? (() => undefined),
+      stalled: options.stalled ?? (() => undefined),
       settled: (image) => this.space.close(image.slot),
       flushing: (image) => this.durability?.flushingAtHome(image),
       flushed: (image, succeeded) => this.durability?.flushedAtHome(image, succeeded),
@@ -200,6 +202,7 @@ export class VolumeParts {
       growing: (image, end) => this.growing(image, end),
       isFull: () => this.durability?.isFull ?? false,
       isHeld: (image, offset, end) => this.durability?.isHeld(image, offset, end) ?? false,
+      isStalled: (image) => this.writer.home(image).device.isStalled,
       failingBlocks: () => this.failingBlocks,
     });
   }

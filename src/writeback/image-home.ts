@@ -20,6 +20,7 @@ import { differenceOf, dropNote, loosenNote, noteHome, noteSize } from "../cache
 import type { WriteCache } from "../cache/write-cache.ts";
 import { Counter, type Counters } from "../stats/counters.ts";
 import type { Io } from "../sys/io.ts";
+import type { HomeDevice } from "./devices.ts";
 import { Growth } from "./growth.ts";
 import { Lanes } from "./lanes.ts";
 import { Sweep } from "./sweep.ts";
@@ -53,6 +54,11 @@ interface Waiter {
 
 export class ImageHome {
   readonly image: Image;
+  readonly device: HomeDevice;
+  /** Nothing is heard of it for long, as told to people. */
+  isStalled = false;
+  /** When the device flush that is under way began; Infinity without one. */
+  flushBeganUs = Number.POSITIVE_INFINITY;
   /** Blocks chosen for the flush that is waited for. */
   readonly sweep = new Sweep();
   readonly lanes = new Lanes();
@@ -76,8 +82,9 @@ export class ImageHome {
   /** Tells the writer that a flush waits for dirty blocks. */
   private readonly hurry: (home: ImageHome) => void;
 
-  constructor(image: Image, context: HomeContext, hurry: (home: ImageHome) => void) {
+  constructor(image: Image, device: HomeDevice, context: HomeContext, hurry: (home: ImageHome) => void) {
     this.image = image;
+    this.device = device;
     this.context = context;
     this.hurry = hurry;
     this.growth = new Growth(image, context.io, this.lanes, () => context.cache.commits.homeLimit(image));
@@ -143,6 +150,8 @@ export class ImageHome {
   /** Makes what is written home durable, and frees it. One at a time; callers check `flushActive`. */
   flushDevice(dataOnly = true, done: (result: number) => void = () => undefined): void {
     this.flushActive = true;
+    this.flushBeganUs = this.context.nowUs();
+    this.device.watch();
     const { image } = this;
     if (image.dirty.count === 0 && image.homeSize < image.size) {
       const size = image.size;
@@ -175,6 +184,7 @@ export class ImageHome {
 
   private endDeviceFlush(result: number, done: (result: number) => void): void {
     this.flushActive = false;
+    this.flushBeganUs = Number.POSITIVE_INFINITY;
     this.context.counters.at[Counter.homeFlushes]! += 1;
     this.context.cache.endFlush(this.image, result === 0);
     this.context.flushed(this.image, result === 0);
@@ -260,12 +270,17 @@ export class ImageHome {
     this.settle();
   }
 
-  /** Blocks that the background writer passed over while the image paused or was gated are its victims again. */
-  relist(): void {
+  /**
+   * Blocks that the background writer passed over, as the image paused or was gated or its device had enough to do, are its victims again:
+   * up to `most` of them; how many they are.
+   */
+  relist(most = Number.POSITIVE_INFINITY): number {
     const { cache } = this.context;
-    for (let frame = this.image.dirty.head; frame !== NONE; frame = this.image.dirty.after(frame)) {
-      if (cache.frames.state(frame) === FrameState.dirty) cache.offer(this.image, frame);
+    let count = 0;
+    for (let frame = this.image.dirty.head; frame !== NONE && count < most; frame = this.image.dirty.after(frame)) {
+      if (cache.frames.state(frame) === FrameState.dirty && cache.offer(this.image, frame)) count++;
     }
+    return count;
   }
 
   /** If nothing is dirty: brings the size home, and the mtime `atOnce` or when it has been quiet; tells who waited for both. */

@@ -24,6 +24,8 @@ export class Run {
   readonly iov = new IoVector(RUN_FRAMES_MAX);
   /** What is still to be written; the first is under way. */
   pieces: Piece[] = [];
+  /** When it was claimed, microseconds on the clock. */
+  beganUs = 0;
   /** Bytes of the current piece that are written. */
   done = 0;
   iovFirst = 0;

@@ -21,6 +21,7 @@ import type { Slab } from "../cache/slab.ts";
 import type { Policy } from "../policy/policy.ts";
 import { Counter } from "../stats/counters.ts";
 import { Choice } from "./choice.ts";
+import { HomeDevices } from "./devices.ts";
 import { type HomeContext, ImageHome } from "./image-home.ts";
 import { Pacer } from "./pacer.ts";
 import type { Pressure } from "./pressure.ts";
@@ -29,6 +30,8 @@ import { Sweep } from "./sweep.ts";
 
 /** Blocks chosen for one sweep: enough for long runs, few enough to sort in a millisecond. */
 const SWEEP_BLOCKS = 8192;
+/** Blocks listed again at a time for a stalled device that has got some home. */
+const RELISTED_BLOCKS = 2048;
 
 export interface WriterContext extends HomeContext {
   readonly policy: Policy;
@@ -44,6 +47,8 @@ export interface WriterContext extends HomeContext {
   extensionRun(): number;
   /** Told of each home write that begins. */
   writing(): void;
+  /** Of `image` nothing is heard any more, or it has come to life again: tell people. */
+  stalled(image: Image, isStalled: boolean): void;
 }
 
 export class Writer {
@@ -51,6 +56,7 @@ export class Writer {
   draining = false;
   readonly pacer: Pacer;
   private readonly context: WriterContext;
+  readonly devices: HomeDevices;
   private readonly homes = new Map<Image, ImageHome>();
   /** Images whose flush waits for dirty blocks. */
   private readonly urgent = new Set<ImageHome>();
@@ -66,6 +72,13 @@ export class Writer {
     this.context = context;
     this.builder = new RunBuilder(context.cache, context.slab, this.active);
     this.pacer = new Pacer(context);
+    this.devices = new HomeDevices({
+      timers: context.timers,
+      nowUs: () => context.nowUs(),
+      homes: () => this.homes.values(),
+      beganUs: (home) => Math.min(home.flushBeganUs, this.oldestRun(home.image)?.beganUs ?? Number.POSITIVE_INFINITY),
+      stalled: (image, isStalled) => context.stalled(image, isStalled),
+    });
     this.choice = new Choice({
       ...context,
       homes: this.homes,
@@ -73,12 +86,12 @@ export class Writer {
       isDraining: () => this.draining,
       mayGo: (image, frame) => this.mayGo(image, frame),
     });
-    for (let i = 0; i < HOME_WRITES_MAX; i++) this.idle.push(new Run());
   }
 
   /** `image` was opened: from now on its age counts. */
   opened(image: Image): void {
-    this.homes.set(image, new ImageHome(image, this.context, (hurried) => this.urgent.add(hurried)));
+    const device = this.devices.at(image.file.device);
+    this.homes.set(image, new ImageHome(image, device, this.context, (hurried) => this.urgent.add(hurried)));
   }
 
   isOpen(image: Image): boolean {
@@ -132,6 +145,22 @@ export class Writer {
     return this.active.length;
   }
 
+  /** The same, without those of stalled devices. */
+  private get briskWrites(): number {
+    return this.active.length - this.devices.stalledWrites;
+  }
+
+  /** Blocks that are dirty for stalled devices. */
+  get stalledBlocks(): number {
+    let blocks = 0;
+    for (const { image, device } of this.homes.values()) if (device.isStalled) blocks += image.blocks;
+    return blocks;
+  }
+
+  private oldestRun(image: Image): Run | undefined {
+    return this.active.find((run) => run.image === image);
+  }
+
   /** Begins what may begin now. */
   pump(): void {
     this.pumpUrgent();
@@ -145,10 +174,15 @@ export class Writer {
         this.urgent.delete(home);
         continue;
       }
-      while (this.idle.length > 0 && !home.isBackingOff && !home.image.isHomeShut && this.fillUrgentSweep(home)) {
+      while (this.hasTurn(home) && !home.isBackingOff && !home.image.isHomeShut && this.fillUrgentSweep(home)) {
         this.startFrom(home.sweep, true);
       }
     }
+  }
+
+  /** Another home write of this image may begin: a stalled device has its own. */
+  private hasTurn({ device }: ImageHome): boolean {
+    return device.isStalled ? !device.isFull : this.briskWrites < HOME_WRITES_MAX;
   }
 
   /** Chooses the next blocks that this image's flush waits for. False if all are on their way. */
@@ -176,7 +210,7 @@ export class Writer {
 
   private pumpBackground(): void {
     const most = this.context.homeReads() > 0 && !this.isPressed ? HOME_WRITES_BESIDE_READS : HOME_WRITES_MAX;
-    while (this.active.length < most && this.idle.length > 0) {
+    while (this.briskWrites < most) {
       if (this.sweep.isEmpty && !this.fillSweep()) return;
       if (!this.draining && !this.pacer.mayWrite()) return;
       this.startFrom(this.sweep, false);
@@ -218,10 +252,14 @@ export class Writer {
     if (image === undefined) return;
     const home = this.home(image);
     if (home.isBackingOff || image.isHomeShut) return; // left unlisted; listed again when that ends
+    if (home.device.isFull) {
+      home.device.hasPassedOver = true; // the same
+      return;
+    }
     const frame = this.context.cache.find(slot, block);
     if (frame === NONE) return;
     if (!urgent && this.context.policy.isListed(frame)) return; // written again since it was chosen: hot
-    const run = this.idle.pop()!;
+    const run = this.idle.pop() ?? new Run();
     if (!this.builder.claim(run, image, block)) {
       this.idle.push(run); // an older frame of the block is in flight; when that ends the block is offered again
       return;
@@ -237,12 +275,15 @@ export class Writer {
       policy.removed(frame);
       cache.beginHomeWrite(frame);
     }
+    const home = this.home(run.image);
     this.active.push(run);
     this.inflightBlocks += run.count;
     run.image.homeWrites++;
-    this.home(run.image).begin();
+    run.beganUs = this.context.nowUs();
+    this.devices.begin(home.device);
+    home.begin();
     this.context.writing();
-    run.failedFlushes = this.home(run.image).failedFlushes;
+    run.failedFlushes = home.failedFlushes;
     this.writePiece(run);
   }
 
@@ -310,12 +351,14 @@ export class Writer {
     this.inflightBlocks -= run.count;
     image.homeWrites--;
     const home = this.home(image);
+    this.devices.end(home.device);
     const isHome = result === 0 && run.failedFlushes === home.failedFlushes;
     for (let i = 0; i < run.count; i++) cache.endHomeWrite(image, run.frames[i] as FrameNo, isHome);
     this.idle.push(run);
     if (result < 0) home.fail("write", result);
     else home.advance();
     home.settle();
+    if (home.device.writes <= HOME_WRITES_MAX / 2) this.devices.relist(home.device, RELISTED_BLOCKS);
   }
 
   /** Written blocks take room until the device has them: flush when they are many, or when there is nothing better to do. */
@@ -323,7 +366,7 @@ export class Writer {
     const { cache } = this.context;
     if (cache.writtenBlocks === 0) return;
     const many = cache.writtenBlocks >= this.unflushedMost;
-    const quiet = this.active.length === 0 && this.sweep.isEmpty;
+    const quiet = this.briskWrites === 0 && this.sweep.isEmpty;
     if (!many && !quiet) return;
     for (const home of this.homes.values()) {
       if (home.image.written.count > 0 && !home.flushActive && !home.isBackingOff && !home.image.isHomeShut)

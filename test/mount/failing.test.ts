@@ -1,21 +1,16 @@
 /** Devices that fail or hang: nothing accepted is lost, errors are told to those whom they concern, and to nobody else. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import type { ImagesDocument, StatsDocument } from "../../src/stats/document.ts";
-import { type Daemon, mountHypegear } from "../support/daemon.ts";
+import type { ImageDocument } from "../../src/stats/document.ts";
+import { mountHypegear } from "../support/daemon.ts";
 import { loopFilesystem } from "../support/loop.ts";
 import { need } from "../support/need.ts";
 import { type Outcome, run, succeed } from "../support/run.ts";
 import { scratchDirectory } from "../support/scratch.ts";
 import { waitFor } from "../support/wait.ts";
 import { FAULTY_NEEDS, FaultyImage } from "./faulty.ts";
-import { expectSame, fsync, MiB, mibWritten, noise, write } from "./files.ts";
-
-const control = async (daemon: Daemon, name: string): Promise<unknown> =>
-  JSON.parse(await readFile(join(daemon.mountpoint, ".hypegear", name), "utf8"));
-const statsOf = (daemon: Daemon): Promise<StatsDocument> => control(daemon, "stats.json") as Promise<StatsDocument>;
+import { expectSame, fsync, imagesOf, MiB, mibWritten, noise, statsOf, write } from "./files.ts";
 
 test("EIO below: fsync tells it, the data stays, stats show it, and it goes home when the fault is over", async (context) => {
   need(context, ...FAULTY_NEEDS, "python3");
@@ -36,7 +31,7 @@ test("EIO below: fsync tells it, the data stays, stats show it, and it goes home
   expect(stats.images.failing).toBe(1);
   expect(stats.writeback.errors).toBeGreaterThan(0);
   expect(stats.dirty.blocks).toBe((6 * MiB) / 4096);
-  const { images } = (await control(daemon, "images.json")) as ImagesDocument;
+  const { images } = await imagesOf(daemon);
   expect(images.find(({ path }) => path === "sick")).toMatchObject({ failing: true, last_error: "EIO" });
   expect(images.find(({ path }) => path === "well")?.failing ?? false).toBe(false);
   expect(await fsync(well)).toMatchObject({ code: 0 });
@@ -49,7 +44,7 @@ test("EIO below: fsync tells it, the data stays, stats show it, and it goes home
   await expectSame(sick, source);
   expect(await fsync(sick)).toMatchObject({ code: 0 });
   await waitFor("the image to be well again", async () => (await statsOf(daemon)).images.failing === 0);
-  const healed = (await control(daemon, "images.json")) as ImagesDocument;
+  const healed = await imagesOf(daemon);
   expect(healed.images.find(({ path }) => path === "sick")).toMatchObject({ failing: false, last_error: "" });
   await expectSame(image.path, source);
   expect(await daemon.umount()).toMatchObject({ code: 0 });
@@ -61,8 +56,8 @@ test("the error of a file that was removed is not told of the next one", async (
   need(context, "root", "/dev/fuse", "losetup", "mkfs.ext4", "chattr");
   const { directory } = await loopFilesystem("ext4", 64);
   const daemon = await mountHypegear({ backing: directory });
-  const rowOf = async (name: string): Promise<ImagesDocument["images"][number] | undefined> =>
-    ((await control(daemon, "images.json")) as ImagesDocument).images.find(({ path }) => path === name);
+  const rowOf = async (name: string): Promise<ImageDocument | undefined> =>
+    (await imagesOf(daemon)).images.find(({ path }) => path === name);
   const [removed, next] = [join(daemon.mountpoint, "removed"), join(daemon.mountpoint, "next")];
   expect(await run("dd", ["if=/dev/zero", `of=${removed}`, "bs=4k", "count=1"])).toMatchObject({ code: 0 });
   await succeed("chattr", ["+i", join(directory, "removed")]);
@@ -112,27 +107,6 @@ test("a failing image takes its share of the cache and no more: writers beyond i
   expect(await daemon.umount()).toMatchObject({ code: 0 });
   await expectSame(join(backing, "well"), source);
   await expectSame(image.path, source, mibWritten(outcome) * MiB);
-});
-
-test("a hanging device delays its own image; others are read and written, and all is right when it goes on", async (context) => {
-  need(context, ...FAULTY_NEEDS);
-  const backing = scratchDirectory("backing");
-  const source = await noise(32);
-  const image = await FaultyImage.make(join(backing, "stuck"), 8 * MiB);
-  const daemon = await mountHypegear({ backing, args: ["--cache-size", "32M"] });
-  await image.hang();
-  expect(await write(source, join(daemon.mountpoint, "stuck"), 0, 8)).toMatchObject({ code: 0 });
-  const flushed = write(source, join(daemon.mountpoint, "stuck"), 0, 1, "conv=fsync");
-
-  expect(await write(source, join(daemon.mountpoint, "well"), 0, 32, "conv=fsync")).toMatchObject({ code: 0 });
-  await expectSame(join(daemon.mountpoint, "well"), source);
-  expect((await statsOf(daemon)).dirty.blocks).toBeGreaterThanOrEqual((8 * MiB) / 4096);
-
-  await image.resume();
-  expect(await flushed).toMatchObject({ code: 0 });
-  expect(await daemon.umount()).toMatchObject({ code: 0 });
-  await expectSame(join(backing, "well"), source);
-  await expectSame(image.path, source, 8 * MiB);
 });
 
 test("a block of which only a part was written is never filled with anything but what is home", async (context) => {

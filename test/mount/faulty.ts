@@ -34,7 +34,6 @@ export class FaultyImage {
     writeFileSync(path, "");
     await succeed("mount", ["--bind", join(image.scratch, "disk", "nbd"), path]);
     testScope(() => unmountLazily(path));
-    testScope(() => image.resume());
     return image;
   }
 
@@ -73,8 +72,9 @@ export class FaultyImage {
     rmSync(this.trigger, { force: true });
   }
 
-  /** From now on nothing is answered. */
+  /** From now on nothing is answered. It goes on before anything else is cleaned up: processes that wait for it cannot be killed. */
   hang(): Promise<void> {
+    testScope(() => this.resume());
     return this.tell("p");
   }
 

@@ -1,6 +1,8 @@
 /** Small things with files that several mount tests do, each in a process of its own. */
 import { join } from "node:path";
 import { expect } from "vitest";
+import type { ImagesDocument, StatsDocument } from "../../src/stats/document.ts";
+import type { Daemon } from "../support/daemon.ts";
 import { type Outcome, run, succeed } from "../support/run.ts";
 import { scratchDirectory } from "../support/scratch.ts";
 
@@ -37,3 +39,10 @@ export const expectSame = async (one: string, other: string, bytes?: number): Pr
   expect(await run("cmp", [...(bytes === undefined ? [] : ["-n", String(bytes)]), one, other])).toMatchObject({
     code: 0,
   });
+
+const control = async (daemon: Daemon, name: string): Promise<unknown> =>
+  JSON.parse(await succeed("cat", [join(daemon.mountpoint, ".hypegear", name)]));
+export const statsOf = (daemon: Daemon): Promise<StatsDocument> =>
+  control(daemon, "stats.json") as Promise<StatsDocument>;
+export const imagesOf = (daemon: Daemon): Promise<ImagesDocument> =>
+  control(daemon, "images.json") as Promise<ImagesDocument>;

@@ -12,6 +12,7 @@ const image = (path: string, dirtyBlocks: number, changes: Partial<ImageSource> 
   oldestUs: 0,
   inflight: 0,
   failing: false,
+  stalled: false,
   lastError: "",
   ...changes,
 });
@@ -131,6 +132,7 @@ describe("images.json", () => {
           dirty: { blocks: 3, bytes: 12_288, oldest_us: 1_001 },
           inflight: 2,
           failing: true,
+          stalled: false,
           last_error: "EIO",
         },
       ],

@@ -55,6 +55,7 @@ export function exampleSource(changes: Partial<StatsSource> = {}): StatsSource {
     waitingWrites: 0,
     dirtyImages: 2,
     failingImages: 0,
+    stalledImages: 0,
     slabBytes: 1_083_179_008,
     frames: 262_144,
     freeFrames: 260_000,

@@ -57,6 +57,15 @@ test("failing images stand out", () => {
   expect(line("failing", { failingImages: 8 })).toContain("8 IMAGES CANNOT BE WRITTEN HOME");
 });
 
+test("so do stalled ones, beside those that fail", () => {
+  expect(line("failing", { stalledImages: 1 })).toBe(
+    "failing   1 IMAGE WITHOUT AN ANSWER OF THE DEVICE: data kept, others are served, see images.json",
+  );
+  expect(line("failing", { failingImages: 1, stalledImages: 2 })).toMatch(
+    /CANNOT BE WRITTEN HOME.*; 2 IMAGES WITHOUT AN ANSWER/,
+  );
+});
+
 test("pressure shows the delay of a write now, and how many wait", () => {
   expect(line("pressure", { delayUs: 1_234, waitingWrites: 3 })).toBe(
     "pressure  1.2 ms a write, 3 waiting (so far 12 writes delayed for 35 ms)",

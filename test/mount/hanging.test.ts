@@ -1,0 +1,141 @@
+/** Fault 26: a device hangs. What lies on it waits, all else is served, and the fact is told. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { type Daemon, mountHypegear } from "../support/daemon.ts";
+import { unmountLazily } from "../support/mounts.ts";
+import { need } from "../support/need.ts";
+import { run, succeed } from "../support/run.ts";
+import { testScope } from "../support/scope.ts";
+import { scratchDirectory } from "../support/scratch.ts";
+import { waitFor } from "../support/wait.ts";
+import { FAULTY_NEEDS, FaultyImage } from "./faulty.ts";
+import { expectSame, fsync, imagesOf, MiB, noise, statsOf, write } from "./files.ts";
+
+const IOS = ["uring", "threads"];
+
+/** Mounted at `directory`: an ext4 of `mib` MiB on a device that can hang. */
+async function filesystemAt(directory: string, mib: number): Promise<FaultyImage> {
+  const disk = await FaultyImage.make(join(scratchDirectory("device"), "disk"), mib * MiB);
+  const device = (await succeed("losetup", ["--find", "--show", disk.path])).trim();
+  testScope(() => run("losetup", ["--detach", device]));
+  await succeed("mkfs.ext4", ["-q", device]);
+  mkdirSync(directory);
+  await succeed("mount", [device, directory]);
+  testScope(() => unmountLazily(directory));
+  return disk;
+}
+
+const isStalled = async (daemon: Daemon, name: string): Promise<boolean | undefined> => {
+  const { images } = await imagesOf(daemon);
+  return images.find(({ path }) => path === name)?.stalled;
+};
+
+test.for(IOS)("data of a hanging image waits; others are read and written (--io %s)", async (io, context) => {
+  need(context, ...FAULTY_NEEDS);
+  const backing = scratchDirectory("backing");
+  const source = await noise(32);
+  const image = await FaultyImage.make(join(backing, "stuck"), 8 * MiB);
+  const daemon = await mountHypegear({ backing, args: ["--cache-size", "32M", "--io", io] });
+  await image.hang();
+  expect(await write(source, join(daemon.mountpoint, "stuck"), 0, 8)).toMatchObject({ code: 0 });
+  const flushed = write(source, join(daemon.mountpoint, "stuck"), 0, 1, "conv=fsync");
+
+  expect(await write(source, join(daemon.mountpoint, "well"), 0, 32, "conv=fsync")).toMatchObject({ code: 0 });
+  await expectSame(join(daemon.mountpoint, "well"), source);
+  expect((await statsOf(daemon)).dirty.blocks).toBeGreaterThanOrEqual((8 * MiB) / 4096);
+
+  await image.resume();
+  expect(await flushed).toMatchObject({ code: 0 });
+  expect(await daemon.umount()).toMatchObject({ code: 0 });
+  await expectSame(join(backing, "well"), source);
+  await expectSame(image.path, source, 8 * MiB);
+});
+
+/*
+ * 1. reads keep all threads of the image's server   2. the flush at home waits for one, with the file's lock   3. so does the next home write
+ */
+test.for(IOS)("a flush that hangs at home with the file's lock holds up nobody else (--io %s)", async (io, context) => {
+  need(context, ...FAULTY_NEEDS);
+  const backing = scratchDirectory("backing");
+  const source = await noise(32);
+  const image = await FaultyImage.make(join(backing, "stuck"), 8 * MiB);
+  const daemon = await mountHypegear({ backing, args: ["--cache-size", "128M", "--io", io, "--max-age", "1"] });
+  const [stuck, well] = [join(daemon.mountpoint, "stuck"), join(daemon.mountpoint, "well")];
+  expect(await write(source, stuck, 0, 8)).toMatchObject({ code: 0 });
+  expect(await daemon.cli("flush", stuck)).toMatchObject({ code: 0 });
+  await image.hang();
+  const reads = [0, 2, 4, 6].map((at) => run("dd", [`if=${stuck}`, "of=/dev/null", "bs=1M", "count=2", `skip=${at}`]));
+  await sleep(500);
+  const flushed = daemon.cli("flush", stuck);
+  await sleep(500);
+  expect(await write(source, stuck, 0, 8)).toMatchObject({ code: 0 });
+  await waitFor("the writer to begin", async () => (await statsOf(daemon)).writeback.inflight > 0);
+
+  expect(await write(source, well, 0, 32, "conv=fsync")).toMatchObject({ code: 0 });
+  await expectSame(well, source);
+
+  await image.resume();
+  for (const read of reads) expect(await read).toMatchObject({ code: 0 });
+  expect(await flushed).toMatchObject({ code: 0 });
+  expect(await daemon.umount()).toMatchObject({ code: 0 });
+  await expectSame(image.path, source, 8 * MiB);
+});
+
+test.for(IOS)(
+  "more than all home writes in a device that hangs: it is told, and others go home (--io %s)",
+  async (io, context) => {
+  need(context, ...FAULTY_NEEDS);
+    const backing = scratchDirectory("backing");
+    const source = await noise(64);
+    const image = await FaultyImage.make(join(backing, "stuck"), 64 * MiB);
+    const daemon = await mountHypegear({ backing, args: ["--cache-size", "256M", "--io", io] });
+    const [stuck, well] = [join(daemon.mountpoint, "stuck"), join(daemon.mountpoint, "well")];
+    await image.hang();
+    expect(await write(source, stuck, 0, 64)).toMatchObject({ code: 0 });
+    const flushed = fsync(stuck);
+    await waitFor("all home writes to hang", async () => (await statsOf(daemon)).writeback.inflight === 16);
+
+    expect(await write(source, well, 0, 32, "conv=fsync")).toMatchObject({ code: 0 });
+    expect(await daemon.cli("flush", well)).toMatchObject({ code: 0 });
+    await expectSame(join(backing, "well"), source, 32 * MiB);
+    expect(await isStalled(daemon, "stuck")).toBe(true);
+    expect(await isStalled(daemon, "well")).toBe(false);
+    expect((await statsOf(daemon)).images).toMatchObject({ stalled: 1, failing: 0 });
+    expect(daemon.log).toMatch(/home of stuck has not answered for 5 s: its data waits, others are served/);
+
+    await image.resume();
+    expect(await flushed).toMatchObject({ code: 0 });
+    await waitFor("the image to be well again", async () => (await isStalled(daemon, "stuck")) !== true);
+    expect(daemon.log).toMatch(/home of stuck answers again/);
+    expect(await daemon.umount()).toMatchObject({ code: 0 });
+    await expectSame(image.path, source);
+  },
+);
+
+test.for(IOS)("a cache full of what hangs leaves room to others (--io %s)", async (io, context) => {
+  need(context, ...FAULTY_NEEDS);
+  const backing = scratchDirectory("backing");
+  const source = await noise(128);
+  const disk = await filesystemAt(join(backing, "slow"), 192);
+  const home = join(backing, "slow", "stuck");
+  await succeed("cp", [source, home]);
+  await succeed("sync", ["-f", home]);
+  const daemon = await mountHypegear({ backing, args: ["--cache-size", "64M", "--io", io] });
+  const [stuck, well] = [join(daemon.mountpoint, "slow", "stuck"), join(daemon.mountpoint, "well")];
+  await disk.hang();
+  const flushed = write(source, stuck, 0, 128, "conv=fsync");
+  await waitFor("its writer to wait", async () => (await statsOf(daemon)).pressure.waiting_requests > 0);
+
+  expect(await write(source, well, 0, 128, "conv=fsync")).toMatchObject({ code: 0 });
+  await expectSame(well, source);
+  expect(await daemon.cli("flush", well)).toMatchObject({ code: 0 });
+  await expectSame(join(backing, "well"), source);
+  expect(await isStalled(daemon, "slow/stuck")).toBe(true);
+
+  await disk.resume();
+  expect(await flushed).toMatchObject({ code: 0 });
+  expect(await daemon.umount()).toMatchObject({ code: 0 });
+  await expectSame(home, source);
+});
