@@ -68,6 +68,8 @@ export const HOME_STALLED_US = 5_000_000;
 export const HOME_LOOK_US = 1_000_000;
 /** Share of the dirty limit up to which the images of stalled devices are let in as others are. */
 export const STALLED_SHARE = 0.5;
+/** Memory for writes that wait for a stalled device when their frames are wanted: a guest's whole queue of large writes. */
+export const SPILL_BYTES_MAX = 128 * MiB;
 
 /** Seconds for which the kernel may use attributes and names without asking: long enough for `ls -l`, short enough that changes made beneath the mount show soon. */
 export const ATTR_TIMEOUT_S = 1;

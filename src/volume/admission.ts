@@ -22,6 +22,7 @@ import { FairLine } from "./fair-line.ts";
 import type { Gates } from "./gates.ts";
 import type { Reader } from "./reader.ts";
 import type { Space } from "./space.ts";
+import { Spill } from "./spill.ts";
 
 /** The write was parked: its `done` will be called. */
 export const PARKED = Number.POSITIVE_INFINITY;
@@ -68,6 +69,8 @@ export class Admission {
   private readonly context: AdmissionContext;
   /** Waiting for the delay or for room. */
   private readonly line = new FairLine<ParkedWrite>();
+  /** Payloads of those in line whose device does not answer. */
+  private readonly spill: Spill;
   /** Waiting for blocks of their own images to go home. */
   private readonly held = new Fifo<ParkedWrite>();
   /** When the delay of the last write that was let in was over, and the write that is next, with when its own is. */
@@ -79,6 +82,7 @@ export class Admission {
 
   constructor(context: AdmissionContext) {
     this.context = context;
+    this.spill = new Spill(context.slab, context.cache.allocator);
   }
 
   /** Writes that wait for delay or room. */
@@ -132,6 +136,7 @@ export class Admission {
   }
 
   private refuse(frames: Int32Array, count: number, result: number): number {
+    if (this.spill.drop(frames) !== undefined) return result;
     for (let i = 0; i < count; i++) this.context.cache.allocator.release(frames[i] as FrameNo);
     return result;
   }
@@ -227,6 +232,18 @@ export class Admission {
   pump(): void {
     for (let left = this.held.length; left > 0; left--) this.proceed(this.held.shift()!);
     this.pumpLine();
+    if (this.context.pressure.stalled > 0 && this.line.length > 0) this.makeRoom();
+  }
+
+  /** What waits for a device that does not answer must not take the last frames: no request could be read any more. */
+  private makeRoom(): void {
+    const { allocator } = this.context.cache;
+    if (allocator.ready()) return;
+    for (const { slot, frames } of this.line.items()) {
+      if (this.spill.isFull) return;
+      if (!this.spill.has(frames) && !this.isBrisk(slot)) this.spill.take(frames);
+    }
+    if (allocator.ready()) this.context.timers.at(this.context.nowUs(), () => undefined); // the loop need not sleep
   }
 
   private pumpLine(): void {
@@ -248,11 +265,16 @@ export class Admission {
         this.wake();
         return;
       }
+      if (this.spill.has(head.frames) && !this.spill.give(head.frames, this.framesInLine())) return;
       this.line.shift();
       this.pacedUs = now;
       head.waited = true;
       this.proceed(head);
     }
+  }
+
+  private *framesInLine(): Generator<Int32Array> {
+    for (const { frames } of this.line.items()) yield frames;
   }
 
   /** No room, and the image that wants it is the one whose data cannot go home: it gets the error instead of waiting. */

@@ -51,6 +51,11 @@ export class FairLine<T> {
     this.next = this.least(preferred);
   }
 
+  /** All that waits. */
+  *items(): Generator<T> {
+    for (const { waiting } of this.flows.values()) for (let i = 0; i < waiting.length; i++) yield waiting.at(i)!.item;
+  }
+
   /** Takes `head` out. */
   shift(): void {
     const flow = this.next ?? this.least(() => true)!;

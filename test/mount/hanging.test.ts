@@ -86,7 +86,7 @@ test.for(IOS)("a flush that hangs at home with the file's lock holds up nobody e
 test.for(IOS)(
   "more than all home writes in a device that hangs: it is told, and others go home (--io %s)",
   async (io, context) => {
-  need(context, ...FAULTY_NEEDS);
+    need(context, ...FAULTY_NEEDS);
     const backing = scratchDirectory("backing");
     const source = await noise(64);
     const image = await FaultyImage.make(join(backing, "stuck"), 64 * MiB);
@@ -127,6 +127,8 @@ test.for(IOS)("a cache full of what hangs leaves room to others (--io %s)", asyn
   await disk.hang();
   const flushed = write(source, stuck, 0, 128, "conv=fsync");
   await waitFor("its writer to wait", async () => (await statsOf(daemon)).pressure.waiting_requests > 0);
+  // Their payloads are more than what is free of the cache.
+  const more = Array.from({ length: 24 }, (_, i) => write(source, stuck, 4 * i, 1, "oflag=direct"));
 
   expect(await write(source, well, 0, 128, "conv=fsync")).toMatchObject({ code: 0 });
   await expectSame(well, source);
@@ -136,6 +138,7 @@ test.for(IOS)("a cache full of what hangs leaves room to others (--io %s)", asyn
 
   await disk.resume();
   expect(await flushed).toMatchObject({ code: 0 });
+  for (const one of more) expect(await one).toMatchObject({ code: 0 });
   expect(await daemon.umount()).toMatchObject({ code: 0 });
   await expectSame(home, source);
 });
