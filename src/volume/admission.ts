@@ -223,9 +223,12 @@ export class Admission {
 
   /** Its image must not be held up by what is stalled. */
   private isBrisk(slot: InodeSlot): boolean {
-    if (this.context.pressure.sparesStalled) return true;
+    return this.context.pressure.sparesStalled || !this.isStalled(slot);
+  }
+
+  private isStalled(slot: InodeSlot): boolean {
     const image = this.context.open(slot);
-    return typeof image === "number" || !this.context.isStalled(image);
+    return typeof image !== "number" && this.context.isStalled(image);
   }
 
   /** Lets writes in whose delay is over and for which there is room. Called once a turn of the loop. */
@@ -241,7 +244,7 @@ export class Admission {
     if (allocator.ready()) return;
     for (const { slot, frames } of this.line.items()) {
       if (this.spill.isFull) return;
-      if (!this.spill.has(frames) && !this.isBrisk(slot)) this.spill.take(frames);
+      if (!this.spill.has(frames) && this.isStalled(slot)) this.spill.take(frames);
     }
     if (allocator.ready()) this.context.timers.at(this.context.nowUs(), () => undefined); // the loop need not sleep
   }

@@ -62,7 +62,7 @@ export class Choice {
     let count = 0;
     for (const image of commits.extended) {
       const { uncommitted, extension } = image;
-      const mayGo = !image.isHomeShut && this.context.homes.get(image)?.isBackingOff === false;
+      const mayGo = this.context.homes.get(image)?.isPaused === false;
       if (mayGo && uncommitted.count - extension.next >= least) count = commits.chooseExtension(image, into, count);
     }
     return count;
@@ -75,8 +75,8 @@ export class Choice {
     const { frames } = this.context.cache;
     const now = this.context.nowUs();
     let count = 0;
-    for (const { image, isBackingOff } of this.context.homes.values()) {
-      if (isBackingOff || image.isHomeShut) continue;
+    for (const { image, isPaused } of this.context.homes.values()) {
+      if (isPaused) continue;
       for (let frame = image.dirty.head; frame !== NONE && count < into.length; frame = image.dirty.after(frame)) {
         if (frames.since(frame) + maxAge > now) break;
         if (!this.context.mayGo(image, frame)) continue;
@@ -94,8 +94,8 @@ export class Choice {
     const { frames } = this.context.cache;
     const now = this.context.nowUs();
     let next = Number.POSITIVE_INFINITY;
-    for (const { image, isBackingOff } of this.context.homes.values()) {
-      if (isBackingOff || image.isHomeShut) continue;
+    for (const { image, isPaused } of this.context.homes.values()) {
+      if (isPaused) continue;
       let frame = image.dirty.head;
       while (frame !== NONE && frames.since(frame) + maxAge <= now) frame = image.dirty.after(frame); // on its way, or waiting for an I/O to end
       if (frame !== NONE) next = Math.min(next, frames.since(frame));

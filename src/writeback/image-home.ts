@@ -123,6 +123,11 @@ export class ImageHome {
     return this.retryAtUs !== 0;
   }
 
+  /** No home write may begin: what is chosen is passed over, and listed again when that ends. */
+  get isPaused(): boolean {
+    return this.isBackingOff || this.image.isHomeShut || this.device.isFull;
+  }
+
   /** True if no block that was dirty at `since` is still on its way. */
   private isHome(since: number): boolean {
     const oldest = this.image.dirty.head;

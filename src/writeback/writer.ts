@@ -174,7 +174,7 @@ export class Writer {
         this.urgent.delete(home);
         continue;
       }
-      while (this.hasTurn(home) && !home.isBackingOff && !home.image.isHomeShut && this.fillUrgentSweep(home)) {
+      while (this.hasTurn(home) && !home.isPaused && this.fillUrgentSweep(home)) {
         this.startFrom(home.sweep, true);
       }
     }
@@ -182,7 +182,7 @@ export class Writer {
 
   /** Another home write of this image may begin: a stalled device has its own. */
   private hasTurn({ device }: ImageHome): boolean {
-    return device.isStalled ? !device.isFull : this.briskWrites < HOME_WRITES_MAX;
+    return device.isStalled || this.briskWrites < HOME_WRITES_MAX;
   }
 
   /** Chooses the next blocks that this image's flush waits for. False if all are on their way. */
@@ -251,10 +251,9 @@ export class Writer {
     const image = this.context.image(slot);
     if (image === undefined) return;
     const home = this.home(image);
-    if (home.isBackingOff || image.isHomeShut) return; // left unlisted; listed again when that ends
-    if (home.device.isFull) {
-      home.device.hasPassedOver = true; // the same
-      return;
+    if (home.isPaused) {
+      home.device.hasPassedOver ||= home.device.isFull;
+      return; // left unlisted; listed again when that ends
     }
     const frame = this.context.cache.find(slot, block);
     if (frame === NONE) return;

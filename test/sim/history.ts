@@ -17,6 +17,8 @@ import { must, World } from "./world.ts";
 
 const STEPS_PER_REQUEST = 30;
 const TURNS_MAX = 60_000;
+/** Chance of a home operation to begin a stall. */
+const STALLS = 0.2;
 /** After faults have ceased, all is home within this time: the longest pause of a retry is 10 s. */
 const PATIENCE_US = 120e6;
 
@@ -50,6 +52,7 @@ export class History implements GuestContext {
     this.slab = slab.slab;
     slab.wipe(64);
     this.home.freeBlocks = this.plan.freeBlocks;
+    this.home.hasTwoDevices = this.plan.stalls;
     this.guests = new Guests(this.random, this.plan, this);
     this.promises = new Promises(this.world, this.home, this.plan, () => this.guests.images);
     this.world.note(() => `plan ${JSON.stringify(this.plan)}`);
@@ -74,6 +77,7 @@ export class History implements GuestContext {
       this.promises.journal,
     );
     this.promises.attach(engine.volume);
+    if (this.plan.stalls && !this.isHealthy) engine.io.stalls = STALLS;
     return engine;
   }
 
@@ -124,6 +128,7 @@ export class History implements GuestContext {
   private recover(): void {
     this.isHealthy = true;
     this.engine.io.faults = ceased(this.plan.faults);
+    this.engine.io.stalls = 0;
     this.world.note(() => "faults have ceased");
   }
 

@@ -208,6 +208,12 @@ export class SimHome implements Home {
   readonly files = new Map<InodeSlot, SimFile>();
   private readonly descriptors = new Map<number, SimFile>();
   private nextFd = 100;
+  /** All images but the first lie on a second device. */
+  hasTwoDevices = false;
+
+  deviceOf(slot: InodeSlot): number {
+    return this.hasTwoDevices && slot > 0 ? 1 : 0;
+  }
 
   open(slot: InodeSlot): HomeFile | number {
     const file = this.files.get(slot);
@@ -216,7 +222,7 @@ export class SimHome implements Home {
     const direct = this.nextFd++;
     this.descriptors.set(buffered, file);
     this.descriptors.set(direct, file);
-    return new OpenSimFile(file, buffered, direct);
+    return new OpenSimFile(file, this.deviceOf(slot), buffered, direct);
   }
 
   /** A descriptor of a file that is no image. */
@@ -245,14 +251,15 @@ export class SimHome implements Home {
 }
 
 class OpenSimFile implements HomeFile {
-  readonly device = 0;
+  readonly device: number;
   readonly buffered: number;
   private readonly direct: number;
   private useDirect = true;
   private readonly file: SimFile;
 
-  constructor(file: SimFile, buffered: number, direct: number) {
+  constructor(file: SimFile, device: number, buffered: number, direct: number) {
     this.file = file;
+    this.device = device;
     this.buffered = buffered;
     this.direct = direct;
   }

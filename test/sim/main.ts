@@ -1,7 +1,7 @@
 /**
- * `npm run sim -- --seeds N [--from S] [--lines L] [--all] [--commit-blocks B] [--grows yes|no]`: runs seeds S to S + N - 1. Stops at the first that fails and tells
+ * `npm run sim -- --seeds N [--from S] [--lines L] [--all] [--commit-blocks B] [--grows yes|no] [--stalls yes|no]`: runs seeds S to S + N - 1. Stops at the first that fails and tells
  * its history; with `--all` goes on, and lists which failed. `B`: most blocks of a commit, for all of them. `--grows`: images are
- * copied in, in all of them or in none.
+ * copied in, in all of them or in none; `--stalls`: devices hang.
  */
 import { parseArgs } from "node:util";
 import { findingOf, tell } from "./run.ts";
@@ -14,6 +14,7 @@ const { values } = parseArgs({
     all: { type: "boolean", default: false },
     "commit-blocks": { type: "string" },
     grows: { type: "string" },
+    stalls: { type: "string" },
   },
 });
 const from = Number(values.from);
@@ -21,6 +22,7 @@ const count = Number(values.seeds);
 const drawn = {
   ...(values["commit-blocks"] === undefined ? {} : { commitBlocks: Number(values["commit-blocks"]) }),
   ...(values.grows === undefined ? {} : { grows: values.grows === "yes" }),
+  ...(values.stalls === undefined ? {} : { stalls: values.stalls === "yes" }),
 };
 let failed = 0;
 

@@ -59,6 +59,8 @@ export interface Plan {
   grows: boolean;
   /** Or are as long as they will be from the start, and all hole: many writes come one behind the other. */
   fills: boolean;
+  /** The device of all images but the first hangs now and then, for longer than a stall. */
+  stalls: boolean;
   /** When faults cease: a request's number. */
   healthyFrom: number;
 }
@@ -76,17 +78,24 @@ export const HEALTHY: Faults = {
 const COMMIT_BLOCKS_MIN = 20;
 
 /** What is drawn by itself: it came later, and the rest of a history is from its seed as it was before. */
-export type Drawn = Pick<Plan, "commitBlocks" | "grows">;
+export type Drawn = Pick<Plan, "commitBlocks" | "grows" | "stalls">;
 
 /** What the history of `seed` has of it; its commits are in three of four as large as they really are. */
 export function drawnOf(seed: number): Drawn {
   const random = new Random(seed + 0.5 * 2 ** 32);
   const isSmall = random.chance(0.25);
   const commitBlocks = isSmall ? random.between(COMMIT_BLOCKS_MIN, 3 * COMMIT_BLOCKS_MIN) : COMMIT_FRAMES_MAX;
-  return { commitBlocks, grows: new Random(seed + 0.25 * 2 ** 32).chance(0.1) };
+  const grows = new Random(seed + 0.25 * 2 ** 32).chance(0.1);
+  const stalls = new Random(seed + 0.125 * 2 ** 32).chance(0.08);
+  return { commitBlocks, grows, stalls };
 }
 
 export function planOf(random: Random, drawn: Drawn): Plan {
+  const plan = kindOfPlan(random, drawn);
+  return plan.stalls ? stalling(plan, random) : plan;
+}
+
+function kindOfPlan(random: Random, drawn: Drawn): Plan {
   const plan = { ...ordinaryPlan(random), ...drawn, fills: false };
   const kind = random.below(10);
   if (plan.grows) return growing(plan, random);
@@ -111,6 +120,25 @@ function growing(plan: Plan, random: Random): Plan {
     powerCut: random.chance(0.7),
     mode: random.chance(0.9) ? "ordered" : plan.mode,
     ringBlocks: random.pick([1, 2, 2]) * ORDERED_RING_BLOCKS + random.magnitude(1500),
+  };
+}
+
+/** So slow that stalls are in the middle of it, and nearly all of it writes: small ones of many runs, or large ones that fill the cache. */
+function stalling(plan: Plan, random: Random): Plan {
+  const floods = random.chance(0.4);
+  const longestWrite = floods ? 2 ** 30 : random.pick([600, 40_000]); // those longer than the largest are of that
+  const blocks = floods ? FLOODED_BLOCKS : 96;
+  return {
+    ...plan,
+    ...journalOf(random, Math.min(longestWrite, 2 ** 20), plan.weights.setting > 0),
+    images: 3,
+    capacity: blocks * BLOCK_BYTES,
+    longestWrite,
+    hotBlocks: blocks,
+    thinkUs: random.pick([20_000, 200_000, 2_000_000]),
+    depth: random.between(4, 24),
+    dirtyLimit: random.pick([0.1, 0.3, 0.8, 0.95, 0.95]),
+    weights: { ...plan.weights, write: 8 },
   };
 }
 
@@ -206,6 +234,9 @@ export const ORDERED_RING_BLOCKS = 960;
 
 /** More than may wait to go home, by far. */
 const GROWN_BLOCKS = 700;
+
+/** Two images of them are more than may be dirty. */
+const FLOODED_BLOCKS = 1000;
 
 /** One sixth of it is more than one commit holds. */
 const TRANSACTION_OF_MANY = 5000;

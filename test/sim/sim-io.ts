@@ -49,6 +49,9 @@ export class SimIo implements Io {
   private readonly home: SimHome;
   private readonly operations = new Set<Operation>();
   private dead = false;
+  /** Chance of each operation on the second device to make it hang, and until when it does. */
+  stalls = 0;
+  private stalledUntilUs = 0;
 
   constructor(world: World, home: SimHome, faults: Faults, latencyUs: number) {
     this.world = world;
@@ -274,7 +277,8 @@ export class SimIo implements Io {
     this.checkOverlap(operation);
     this.operations.add(operation);
     if (dies) throw new Killed();
-    const takes = random.chance(0.02) ? this.latencyUs * 50 : random.magnitude(this.latencyUs);
+    const takes =
+      this.stallOf(operation.file) + (random.chance(0.02) ? this.latencyUs * 50 : random.magnitude(this.latencyUs));
     for (const step of operation.steps.slice()) {
       this.world.after(random.below(takes), () => {
         const index = operation.steps.indexOf(step);
@@ -289,6 +293,15 @@ export class SimIo implements Io {
       operation.change.ended = true;
       end();
     });
+  }
+
+  /** For how long the device of `file` hangs, microseconds. */
+  private stallOf(file: SimFile): number {
+    if (this.stalls === 0 || this.home.files.get(file.slot) !== file || this.home.deviceOf(file.slot) !== 1) return 0;
+    const { random } = this.world;
+    const now = this.world.nowUs();
+    if (this.stalledUntilUs <= now && random.chance(this.stalls)) this.stalledUntilUs = now + random.between(4e6, 15e6);
+    return Math.max(0, this.stalledUntilUs - now);
   }
 
   private checkOverlap(operation: Operation): void {

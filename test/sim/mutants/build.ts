@@ -34,9 +34,9 @@ export class MutantBuild {
   }
 
   /** Runs seeds 1 to `seeds` of the program as it is. */
-  async trial(seeds: number, grows = false): Promise<Verdict> {
+  async trial(seeds: number, histories?: Mutant["histories"]): Promise<Verdict> {
     const main = join(this.root, "dist/test/sim/main.js");
-    const options = ["--seeds", `${seeds}`, "--lines", "1", ...(grows ? ["--grows", "yes"] : [])];
+    const options = ["--seeds", `${seeds}`, "--lines", "1", ...(histories === undefined ? [] : [`--${histories}`, "yes"])];
     const { code, stdout, stderr } = await run(process.execPath, [main, ...options], { timeout: TRIAL_MS_MAX });
     if (code === 0) return { seed: undefined, finding: "" };
     const [, seed, finding = ""] = /^seed (\d+): (.*)$/m.exec(stdout) ?? [];
@@ -51,7 +51,7 @@ export class MutantBuild {
     const sound = readFileSync(path, "utf8");
     writeFileSync(path, mutated(sound, mutant));
     try {
-      return await this.trial(mutant.seeds, mutant.grows);
+      return await this.trial(mutant.seeds, mutant.histories);
     } finally {
       writeFileSync(path, sound);
     }

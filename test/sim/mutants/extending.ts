@@ -1,7 +1,7 @@
 /** Bugs of what goes home ahead of the journal. */
 import type { Mutant } from "./mutant.ts";
 
-const ROWS: readonly Omit<Mutant, "grows">[] = [
+const ROWS: readonly Omit<Mutant, "histories">[] = [
   {
     bug: "recovery leaves what is beyond the end of the last instant",
     file: "src/journal/replay.ts",
@@ -88,4 +88,4 @@ const ROWS: readonly Omit<Mutant, "grows">[] = [
   },
 ];
 
-export const EXTENDING: readonly Mutant[] = ROWS.map((row) => ({ ...row, grows: true }));
+export const EXTENDING: readonly Mutant[] = ROWS.map((row) => ({ ...row, histories: "grows" }));

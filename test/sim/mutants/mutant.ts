@@ -9,8 +9,8 @@ export interface Mutant {
   replace: string;
   /** Seeds, from 1 on, of which one at least must find the bug: some ten times as many as it takes on average. */
   seeds: number;
-  /** In their histories images are copied in. */
-  grows?: boolean;
+  /** What all of their histories have: images are copied in (`grows`), or devices hang (`stalls`). */
+  histories?: "grows" | "stalls";
 }
 
 /** `text` with the mutant's change. Throws when the mutant does not fit it. */

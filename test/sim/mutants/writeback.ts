@@ -111,8 +111,8 @@ export const WRITEBACK: readonly Mutant[] = [
   {
     bug: "a home write begins behind a shut gate",
     file: "src/writeback/writer.ts",
-    find: "if (home.isBackingOff || image.isHomeShut) return;",
-    replace: "if (home.isBackingOff) return;",
+    find: "if (home.isPaused) {",
+    replace: "if (home.isBackingOff) {",
     seeds: 2500,
   },
 ];
