@@ -149,7 +149,7 @@ export class WriteCache {
       this.commits.onOutrun(image, old, state === FrameState.flushing);
       this.listOf(image, old).remove(old);
       this.writtenBlocks--;
-      this.countWriteback(1);
+      this.counters.at[Counter.writebackBlocks]! += 1;
       this.retire(old);
     }
     image.dirty.append(frame);
@@ -228,7 +228,7 @@ export class WriteCache {
     } else {
       this.listOf(image, frame).remove(frame);
       this.writtenBlocks--;
-      this.countWriteback(1);
+      this.counters.at[Counter.writebackBlocks]! += 1;
     }
     this.retire(frame);
   }
@@ -268,7 +268,7 @@ export class WriteCache {
     const isDirty = newer !== NONE && frames.state(newer) === FrameState.dirty;
     if (isDirty) this.offer(image, newer); // the writer may have passed it over: two writes of a block never overlap
     if (succeeded) {
-      this.countWriteback(1);
+      this.counters.at[Counter.writebackBlocks]! += 1;
       this.commits.onOutrun(image, frame, false);
     } else {
       this.counters.at[Counter.absorbedRewriteBlocks]! += 1;
@@ -312,7 +312,7 @@ export class WriteCache {
       this.blocks--;
       this.commits.remove(image, frame);
       this.commits.homed(image, frame);
-      this.countWriteback(1);
+      this.counters.at[Counter.writebackBlocks]! += 1;
       this.retire(frame);
       frame = after;
     }
@@ -330,16 +330,12 @@ export class WriteCache {
     }
   }
 
-  private countWriteback(blocks: number): void {
-    this.counters.at[Counter.writebackBlocks]! += blocks;
-  }
-
   /** Lists a dirty frame of `image` as a victim again, if it is not listed and may go home: true if so. */
   offer(image: Image, frame: FrameNo): boolean {
     this.commits.returned(image, frame);
-    if (!this.commits.mayGoHome(frame) || this.observer.isListed(frame)) return false;
-    this.observer.returned(frame);
-    return true;
+    const isNew = this.commits.mayGoHome(frame) && !this.observer.isListed(frame);
+    if (isNew) this.observer.returned(frame);
+    return isNew;
   }
 
   /** From now on, or no longer, only committed frames go home. Those that are on their way go on. */

@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
+import { systemClock } from "../base/clock.ts";
 import { errnoName } from "../base/errno.ts";
 import { Failure } from "../base/errors.ts";
 import { O } from "./constants.ts";
@@ -42,7 +43,8 @@ export class ThreadPool {
   private completed = 0;
   private completedBefore = 0;
   private isStuck = false;
-  private lookedAtMs = 0;
+  private readonly clock = systemClock();
+  private lookedAtUs = 0;
 
   /** Starts `threads` threads. They are ready some milliseconds later; jobs may be given at once. */
   constructor(threads: number) {
@@ -104,13 +106,13 @@ export class ThreadPool {
         throw new Failure(`threads: I/O thread ${index} has died, ${this.inflight} operations are unfinished`);
       }
     }
-    const nowMs = performance.now();
-    if (nowMs - this.lookedAtMs < ThreadPool.CHECK_US / 1000) return;
+    const nowUs = this.clock.nowUs();
+    if (nowUs - this.lookedAtUs < ThreadPool.CHECK_US) return;
     const wasStuck = this.isStuck;
     this.isStuck = this.inflight > this.threads && this.completed === this.completedBefore;
     if (this.isStuck && wasStuck) this.grow();
     this.completedBefore = this.completed;
-    this.lookedAtMs = nowMs;
+    this.lookedAtUs = nowUs;
   }
 
   private grow(): void {

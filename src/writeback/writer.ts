@@ -7,20 +7,15 @@
  */
 import { assert } from "../base/assert.ts";
 import { E } from "../base/errno.ts";
-import {
-  HOME_WRITES_BESIDE_READS,
-  HOME_WRITES_MAX,
-  RUN_FRAMES_MAX,
-  UNFLUSHED_SECONDS,
-  UNFLUSHED_SHARE,
-} from "../base/limits.ts";
-import { BLOCK_BYTES, type FrameNo, type InodeSlot, type Instant } from "../base/units.ts";
+import { HOME_WRITES_BESIDE_READS, HOME_WRITES_MAX } from "../base/limits.ts";
+import { type FrameNo, type InodeSlot, type Instant } from "../base/units.ts";
 import { FrameState, NONE } from "../cache/frames.ts";
 import type { Image } from "../cache/images.ts";
 import type { Slab } from "../cache/slab.ts";
 import type { Policy } from "../policy/policy.ts";
 import { Counter } from "../stats/counters.ts";
 import { Choice } from "./choice.ts";
+import { DeviceFlushes } from "./device-flushes.ts";
 import { HomeDevices } from "./devices.ts";
 import { type HomeContext, ImageHome } from "./image-home.ts";
 import { Pacer } from "./pacer.ts";
@@ -66,6 +61,7 @@ export class Writer {
   private readonly sweep = new Sweep();
   private readonly chosen = new Int32Array(SWEEP_BLOCKS);
   private readonly choice: Choice;
+  private readonly deviceFlushes: DeviceFlushes;
   private inflightBlocks = 0;
 
   constructor(context: WriterContext) {
@@ -79,9 +75,11 @@ export class Writer {
       beganUs: (home) => Math.min(home.flushBeganUs, this.oldestRun(home.image)?.beganUs ?? Number.POSITIVE_INFINITY),
       stalled: (image, isStalled) => context.stalled(image, isStalled),
     });
+    const { homes, pacer } = this;
+    this.deviceFlushes = new DeviceFlushes({ ...context, homes, pacer, isPressed: () => this.isPressed });
     this.choice = new Choice({
       ...context,
-      homes: this.homes,
+      homes,
       inflightBlocks: () => this.inflightBlocks,
       isDraining: () => this.draining,
       mayGo: (image, frame) => this.mayGo(image, frame),
@@ -165,7 +163,7 @@ export class Writer {
   pump(): void {
     this.pumpUrgent();
     this.pumpBackground();
-    this.pumpDeviceFlushes();
+    this.deviceFlushes.pump(this.briskWrites === 0 && this.sweep.isEmpty);
   }
 
   private pumpUrgent(): void {
@@ -358,32 +356,6 @@ export class Writer {
     else home.advance();
     home.settle();
     if (home.device.writes <= HOME_WRITES_MAX / 2) this.devices.relist(home.device, RELISTED_BLOCKS);
-  }
-
-  /** Written blocks take room until the device has them: flush when they are many, or when there is nothing better to do. */
-  private pumpDeviceFlushes(): void {
-    const { cache } = this.context;
-    if (cache.writtenBlocks === 0) return;
-    const many = cache.writtenBlocks >= this.unflushedMost;
-    const quiet = this.briskWrites === 0 && this.sweep.isEmpty;
-    if (!many && !quiet) return;
-    for (const home of this.homes.values()) {
-      if (home.image.written.count > 0 && !home.flushActive && !home.isBackingOff && !home.image.isHomeShut)
-        home.flushDevice();
-    }
-  }
-
-  /**
-   * Blocks written home that may wait for a device flush. While writers are delayed, what the device writes in a moment:
-   * room that comes back in large steps would let them in by bursts, and stall them in between.
-   */
-  private get unflushedMost(): number {
-    const { cache } = this.context;
-    // Of an extension those that wait here hold writers up before they are many.
-    const extensions = cache.commits.extended.size === 0 ? Number.POSITIVE_INFINITY : 4 * this.context.extensionRun();
-    const most = Math.min(cache.frames.count * UNFLUSHED_SHARE, extensions);
-    if (!this.isPressed) return most;
-    return Math.min(most, Math.max(RUN_FRAMES_MAX, (this.pacer.bytesPerSecond / BLOCK_BYTES) * UNFLUSHED_SECONDS));
   }
 
   /** True when nothing is dirty, in flight or unsettled. */

@@ -45,3 +45,15 @@ test("who comes back does not get what it did not ask for before", () => {
   const next = served(line, 20);
   expect(next.filter((one) => one === "b")).toHaveLength(10);
 });
+
+test("one that is preferred goes first, as long as any waits", () => {
+  const line = new FairLine<string>();
+  for (const name of ["a1", "a2"]) line.push(A, 1, name);
+  line.push(B, 100, "b1");
+  const next = (): string => {
+    line.prefer((slot) => slot === B);
+    return served(line, 1)[0]!;
+  };
+  expect([...line.items()]).toEqual(["a1", "a2", "b1"]);
+  expect([next(), next(), next()]).toEqual(["b1", "a1", "a2"]);
+});

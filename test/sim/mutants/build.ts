@@ -36,7 +36,13 @@ export class MutantBuild {
   /** Runs seeds 1 to `seeds` of the program as it is. */
   async trial(seeds: number, histories?: Mutant["histories"]): Promise<Verdict> {
     const main = join(this.root, "dist/test/sim/main.js");
-    const options = ["--seeds", `${seeds}`, "--lines", "1", ...(histories === undefined ? [] : [`--${histories}`, "yes"])];
+    const options = [
+      "--seeds",
+      `${seeds}`,
+      "--lines",
+      "1",
+      ...(histories === undefined ? [] : [`--${histories}`, "yes"]),
+    ];
     const { code, stdout, stderr } = await run(process.execPath, [main, ...options], { timeout: TRIAL_MS_MAX });
     if (code === 0) return { seed: undefined, finding: "" };
     const [, seed, finding = ""] = /^seed (\d+): (.*)$/m.exec(stdout) ?? [];

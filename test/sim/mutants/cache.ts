@@ -7,7 +7,7 @@ export const CACHE: readonly Mutant[] = [
     file: "src/cache/write-cache.ts",
     find: "frames.setState(frame, FrameState.written); image.written.append(frame); this.writtenBlocks++;",
     replace:
-      "this.index.remove(frame); this.blocks--; this.countWriteback(1); frames.setState(frame, FrameState.doomed);",
+      "this.index.remove(frame); this.blocks--; this.counters.at[Counter.writebackBlocks] += 1; frames.setState(frame, FrameState.doomed);",
     seeds: 150,
   },
   {
