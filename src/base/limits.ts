@@ -90,7 +90,7 @@ export const CLEAN_FRAMES_MIN = LANDING_FRAMES + 32;
 /** Share of the dirty limit that all images with failing home writes together may take; beyond, their writes get the error. */
 export const FAILING_SHARE = 0.25;
 
-/** Buffers for home reads of up to 64 KiB and of up to 1 MiB: 41 MiB in all, touched only when used. */
+/** Buffers of each device for home reads of up to 64 KiB and of up to 1 MiB: 41 MiB in all, touched only when used. */
 export const READ_BUFFERS_SMALL = 256;
 export const READ_BUFFERS_LARGE = 24;
 

@@ -31,6 +31,8 @@ export class Image {
   homeSize: number;
   /** Home reads under way. */
   homeReads = 0;
+  /** While there are any: when the last one ended, or the first began; microseconds. */
+  readsHeardUs = 0;
   /** What the last home operation that failed was answered, a negated error number; 0: all has gone home since. */
   lastError = 0;
   /** Operations that have waits of their own and need the image open until they end. */

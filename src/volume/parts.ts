@@ -103,7 +103,8 @@ export class VolumeParts {
     this.policy = policy;
     this.cache = new WriteCache(slab, frames, allocator, policy, counters);
     this.pressure = new Pressure(slab.frames, options.dirtyLimit);
-    this.reader = new Reader(this.cache, slab, io, counters);
+    const begins = (image: Image): void => this.writer.home(image).device.watch();
+    this.reader = new Reader({ cache: this.cache, slab, io, counters, clock, begins });
     this.space = new Space(frames, nowUs, () => this.durability?.changing());
     this.seeker = new Seeker(frames);
     this.shared = {
@@ -155,7 +156,7 @@ export class VolumeParts {
       policy,
       pressure: this.pressure,
       image: (slot) => this.images.get(slot),
-      homeReads: () => this.reader.inflight,
+      homeReads: () => (this.writer.devices.anyStalled ? this.briskReads : this.reader.inflight),
       maxAgeUs: () => this.maxAgeUs,
       extensionRun: () => this.durability?.extensionRun ?? 0,
       failed: options.failed,
@@ -205,6 +206,13 @@ export class VolumeParts {
       isStalled: (image) => this.writer.home(image).device.isStalled,
       failingBlocks: () => this.failingBlocks,
     });
+  }
+
+  /** Home reads that guests wait for, without those from stalled devices. */
+  private get briskReads(): number {
+    let reads = 0;
+    for (const image of this.images.values()) if (!this.writer.home(image).device.isStalled) reads += image.homeReads;
+    return reads;
   }
 
   private get failingBlocks(): number {

@@ -1,4 +1,7 @@
-/** Memory for home reads: page-aligned buffers of two sizes, a bounded number of each; who finds none waits in line. */
+/**
+ * Memory for home reads: page-aligned buffers of two sizes, a bounded number of each for each device, so that one that hangs does not
+ * keep them all; who finds none waits in line.
+ */
 import { READ_BUFFERS_LARGE, READ_BUFFERS_SMALL, REQUEST_BYTES_MAX } from "../base/limits.ts";
 import { BLOCK_BYTES } from "../base/units.ts";
 import { IoVector } from "../sys/iovec.ts";
@@ -13,6 +16,8 @@ export interface ReadBuffer {
   readonly bytes: Uint8Array;
   /** Entry 0 is for the home read, and later for the reply's header. */
   readonly iov: IoVector;
+  /** Where it belongs. */
+  readonly shelf: Shelf;
 }
 
 class Shelf {
@@ -36,6 +41,7 @@ class Shelf {
       address: this.mapping.address + at,
       bytes: new Uint8Array(this.mapping.view(at, this.bytes)),
       iov: new IoVector(Math.ceil(this.bytes / BLOCK_BYTES) + 2),
+      shelf: this,
     };
   }
 
@@ -53,16 +59,28 @@ class Shelf {
   }
 }
 
-export class ReadBuffers {
-  private readonly small = new Shelf(READ_BUFFERS_SMALL, SMALL_BYTES);
-  private readonly large = new Shelf(READ_BUFFERS_LARGE, LARGE_BYTES);
+interface Shelves {
+  small: Shelf;
+  large: Shelf;
+}
 
-  /** Gives `use` a buffer of at least `bytes`, now or when one is free. */
-  take(bytes: number, use: (buffer: ReadBuffer) => void): void {
-    (bytes <= SMALL_BYTES ? this.small : this.large).take(use);
+export class ReadBuffers {
+  private readonly devices = new Map<number, Shelves>();
+
+  /** Gives `use` a buffer of at least `bytes` for a read from `device`, now or when one is free. */
+  take(device: number, bytes: number, use: (buffer: ReadBuffer) => void): void {
+    let shelves = this.devices.get(device);
+    if (shelves === undefined) {
+      shelves = {
+        small: new Shelf(READ_BUFFERS_SMALL, SMALL_BYTES),
+        large: new Shelf(READ_BUFFERS_LARGE, LARGE_BYTES),
+      };
+      this.devices.set(device, shelves);
+    }
+    (bytes <= SMALL_BYTES ? shelves.small : shelves.large).take(use);
   }
 
   give(buffer: ReadBuffer): void {
-    (buffer.bytes.length <= SMALL_BYTES ? this.small : this.large).give(buffer);
+    buffer.shelf.give(buffer);
   }
 }

@@ -6,6 +6,7 @@
  * Why frames are pinned meanwhile: 1. the read finds block 7 dirty and asks home for block 8; 2. block 7 goes home and its
  * frame is freed; 3. home answers, with bytes of block 7 from before. The pinned frame still has the right ones.
  */
+import type { Clock } from "../base/clock.ts";
 import { E } from "../base/errno.ts";
 import { BLOCK_BYTES, type BlockNo, type FrameNo } from "../base/units.ts";
 import { NONE } from "../cache/frames.ts";
@@ -32,20 +33,46 @@ interface ReadOperation {
   send: SendRead;
 }
 
+export interface ReaderContext {
+  readonly cache: WriteCache;
+  readonly slab: Slab;
+  readonly io: Io;
+  readonly counters: Counters;
+  readonly clock: Clock;
+  /** Home reads of the image are under way from now on. */
+  begins(image: Image): void;
+}
+
 export class Reader {
   private readonly cache: WriteCache;
   private readonly slab: Slab;
   private readonly io: Io;
   private readonly counters: Counters;
+  private readonly clock: Clock;
+  /** Home reads of the image are under way from now on. */
+  private readonly begins: (image: Image) => void;
   private readonly buffers = new ReadBuffers();
   /** Home reads under way, of all images. */
   inflight = 0;
 
-  constructor(cache: WriteCache, slab: Slab, io: Io, counters: Counters) {
+  constructor({ cache, slab, io, counters, clock, begins }: ReaderContext) {
     this.cache = cache;
     this.slab = slab;
     this.io = io;
     this.counters = counters;
+    this.clock = clock;
+    this.begins = begins;
+  }
+
+  private begin(image: Image): void {
+    if (image.homeReads++ > 0) return;
+    image.readsHeardUs = this.clock.lastUs;
+    this.begins(image);
+  }
+
+  private end(image: Image): void {
+    image.homeReads--;
+    image.readsHeardUs = this.clock.lastUs;
   }
 
   /** Describes the range in `iov` from entry 1 if frames hold all of it; the entry after the last, or 0 if they do not. */
@@ -67,12 +94,12 @@ export class Reader {
 
   /** Reads a range of which home holds some. The range lies within the image's size. */
   read(image: Image, offset: number, length: number, send: SendRead): void {
-    image.homeReads++;
+    this.begin(image);
     this.inflight++;
     const first = Math.floor(offset / BLOCK_BYTES) * BLOCK_BYTES;
     const bytes = Math.ceil((offset + length) / BLOCK_BYTES) * BLOCK_BYTES - first;
     const { io } = this;
-    this.buffers.take(bytes, (buffer) => {
+    this.buffers.take(image.file.device, bytes, (buffer) => {
       const operation = { image, offset, length, frames: this.pinFrames(image, first, bytes), buffer, at: first, send };
       const { from, to } = this.missing(operation);
       const fd = image.file.fdFor(from, to - from);
@@ -136,7 +163,7 @@ export class Reader {
 
   private finish(operation: ReadOperation, from: number, to: number, result: number): void {
     const { image, offset, length, buffer, send } = operation;
-    image.homeReads--;
+    this.end(image);
     this.inflight--;
     if (result < 0) {
       send(toldOf(result), undefined, 0);
@@ -178,8 +205,10 @@ export class Reader {
 
   /** Reads the whole of `block` from home into `buffer`; `done` gets a negated error number or 0. The rest is zeros. */
   readBlock(image: Image, block: BlockNo, use: (result: number, bytes: Uint8Array) => void): void {
-    image.homeReads++;
-    this.buffers.take(BLOCK_BYTES, (buffer) => this.readOn(image, block * BLOCK_BYTES, buffer, 0, use));
+    this.begin(image);
+    this.buffers.take(image.file.device, BLOCK_BYTES, (buffer) =>
+      this.readOn(image, block * BLOCK_BYTES, buffer, 0, use),
+    );
   }
 
   /** Reads on until the block is full or the file at its end, which only a read of 0 bytes tells. */
@@ -196,7 +225,7 @@ export class Reader {
         this.readOn(image, at, buffer, done + result, use);
         return;
       }
-      image.homeReads--;
+      this.end(image);
       const bytes = buffer.bytes.subarray(0, BLOCK_BYTES);
       if (result >= 0) bytes.fill(0, done + result);
       use(toldOf(Math.min(result, 0)), bytes);

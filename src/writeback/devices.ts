@@ -32,7 +32,7 @@ export interface DevicesContext {
   nowUs(): number;
   /** The ways home of all images in use. */
   homes(): Iterable<ImageHome>;
-  /** When the oldest home operation of an image that is under way began, microseconds; Infinity without one. */
+  /** Since when nothing is heard of a home operation of an image that is under way, microseconds; Infinity without one. */
   beganUs(home: ImageHome): number;
   /** Of this image nothing is heard any more, or it has come to life again: tell people. */
   stalled(image: Image, isStalled: boolean): void;

@@ -58,7 +58,7 @@ export class ImageHome {
   /** Nothing is heard of it for long, as told to people. */
   isStalled = false;
   /** When the device flush that is under way began; Infinity without one. */
-  flushBeganUs = Number.POSITIVE_INFINITY;
+  private flushBeganUs = Number.POSITIVE_INFINITY;
   /** Blocks chosen for the flush that is waited for. */
   readonly sweep = new Sweep();
   readonly lanes = new Lanes();
@@ -88,6 +88,12 @@ export class ImageHome {
     this.context = context;
     this.hurry = hurry;
     this.growth = new Growth(image, context.io, this.lanes, () => context.cache.commits.homeLimit(image));
+  }
+
+  /** Since when nothing is heard of a device flush, or of any home read, that is under way; Infinity without one. */
+  get quietSinceUs(): number {
+    const { homeReads, readsHeardUs } = this.image;
+    return homeReads > 0 ? Math.min(readsHeardUs, this.flushBeganUs) : this.flushBeganUs;
   }
 
   /** Asks for a flush of all that was written up to `since`. */

@@ -72,7 +72,7 @@ export class Writer {
       timers: context.timers,
       nowUs: () => context.nowUs(),
       homes: () => this.homes.values(),
-      beganUs: (home) => Math.min(home.flushBeganUs, this.oldestRun(home.image)?.beganUs ?? Number.POSITIVE_INFINITY),
+      beganUs: (home) => Math.min(home.quietSinceUs, this.oldestRun(home.image)?.beganUs ?? Number.POSITIVE_INFINITY),
       stalled: (image, isStalled) => context.stalled(image, isStalled),
     });
     const { homes, pacer } = this;

@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { type Daemon, mountHypegear } from "../support/daemon.ts";
 import { unmountLazily } from "../support/mounts.ts";
 import { need } from "../support/need.ts";
-import { run, succeed } from "../support/run.ts";
+import { type Outcome, run, succeed } from "../support/run.ts";
 import { testScope } from "../support/scope.ts";
 import { scratchDirectory } from "../support/scratch.ts";
 import { waitFor } from "../support/wait.ts";
@@ -115,7 +115,7 @@ test.for(IOS)(
 );
 
 test.for(IOS)("a cache full of what hangs leaves room to others (--io %s)", async (io, context) => {
-  need(context, ...FAULTY_NEEDS);
+  need(context, ...FAULTY_NEEDS, "losetup", "mkfs.ext4");
   const backing = scratchDirectory("backing");
   const source = await noise(128);
   const disk = await filesystemAt(join(backing, "slow"), 192);
@@ -141,4 +141,34 @@ test.for(IOS)("a cache full of what hangs leaves room to others (--io %s)", asyn
   for (const one of more) expect(await one).toMatchObject({ code: 0 });
   expect(await daemon.umount()).toMatchObject({ code: 0 });
   await expectSame(home, source);
+});
+
+test.for(IOS)("reads that hang keep no memory of others, and are told of (--io %s)", async (io, context) => {
+  need(context, ...FAULTY_NEEDS, "losetup", "mkfs.ext4");
+  const backing = scratchDirectory("backing");
+  const source = await noise(64);
+  const disk = await filesystemAt(join(backing, "slow"), 128);
+  for (const home of [join(backing, "slow", "stuck"), join(backing, "well")]) await succeed("cp", [source, home]);
+  await succeed("sync", ["-f", join(backing, "slow")]);
+  const daemon = await mountHypegear({ backing, args: ["--io", io] });
+  const read = (name: string, at: number): Promise<Outcome> =>
+    run("dd", [
+      `if=${join(daemon.mountpoint, name)}`,
+      "of=/dev/null",
+      "bs=1M",
+      "count=1",
+      `skip=${at}`,
+      "iflag=direct",
+    ]);
+  await disk.hang();
+  const reads = Array.from({ length: 40 }, (_, i) => read("slow/stuck", i));
+  await waitFor("them to be told of", async () => (await isStalled(daemon, "slow/stuck")) === true);
+
+  for (const at of [0, 30, 63]) expect(await read("well", at)).toMatchObject({ code: 0 });
+  expect(await write(source, join(daemon.mountpoint, "well"), 0, 32)).toMatchObject({ code: 0 });
+  expect(await daemon.cli("flush", join(daemon.mountpoint, "well"))).toMatchObject({ code: 0 });
+
+  await disk.resume();
+  for (const one of reads) expect(await one).toMatchObject({ code: 0 });
+  expect(await daemon.umount()).toMatchObject({ code: 0 });
 });
