@@ -40,7 +40,7 @@ export interface ReaderContext {
   readonly counters: Counters;
   readonly clock: Clock;
   /** Home reads of the image are under way from now on. */
-  begins(image: Image): void;
+  readonly begins: (image: Image) => void;
 }
 
 export class Reader {
