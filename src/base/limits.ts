@@ -46,9 +46,9 @@ export const DELAY_US_MAX = 100_000;
 /** Largest home I/O, bytes. */
 export const RUN_BYTES_MAX = 1 * MiB;
 export const RUN_FRAMES_MAX = RUN_BYTES_MAX / BLOCK_BYTES;
-/** Home writes in flight at once. */
+/** Home writes in flight at once on a device. */
 export const HOME_WRITES_MAX = 16;
-/** The same while guests wait for home reads. */
+/** The same while guests wait for home reads from it. */
 export const HOME_WRITES_BESIDE_READS = 2;
 /** Frames written home but not yet flushed, as a share of all frames, at which a flush is begun. */
 export const UNFLUSHED_SHARE = 0.125;
@@ -61,15 +61,19 @@ export const HOME_QUIET_US = 1_000_000;
 export const RETRY_US_FIRST = 100_000;
 export const RETRY_US_LAST = 10_000_000;
 
-/** How long a home operation may take before its device is stalled, microseconds: above what a flush takes on a busy disk, far below the
+/** How long a home operation may take before its image is stalled, microseconds: above what a flush takes on a busy disk, far below the
  * 30 s after which guests give up. */
 export const HOME_STALLED_US = 5_000_000;
+/** How long it may take of a stalled one, or that stays stalled, microseconds: one that crawls would be so by turns. */
+export const HOME_REVIVED_US = 1_000_000;
 /** How often it is looked at what is under way at home, microseconds. */
 export const HOME_LOOK_US = 1_000_000;
-/** Share of the dirty limit up to which the images of stalled devices are let in as others are. */
-export const STALLED_SHARE = 0.5;
-/** Memory for writes that wait for a stalled device when their frames are wanted: a guest's whole queue of large writes. */
+/** Share of the dirty limit beyond which a device is crowding. */
+export const CROWDING_SHARE = 0.5;
+/** Memory for writes that wait for a crowding device when their frames are wanted: a guest's whole queue of large writes. And how long no
+ * request could be read before, microseconds: a busy device makes room sooner. */
 export const SPILL_BYTES_MAX = 128 * MiB;
+export const SPILL_AFTER_US = 500_000;
 
 /** Seconds for which the kernel may use attributes and names without asking: long enough for `ls -l`, short enough that changes made beneath the mount show soon. */
 export const ATTR_TIMEOUT_S = 1;

@@ -330,12 +330,10 @@ export class WriteCache {
     }
   }
 
-  /** Lists a dirty frame of `image` as a victim again, if it is not listed and may go home: true if so. */
-  offer(image: Image, frame: FrameNo): boolean {
+  /** Lists a dirty frame of `image` as a victim again, if it is not listed and may go home. */
+  offer(image: Image, frame: FrameNo): void {
     this.commits.returned(image, frame);
-    const isNew = this.commits.mayGoHome(frame) && !this.observer.isListed(frame);
-    if (isNew) this.observer.returned(frame);
-    return isNew;
+    if (this.commits.mayGoHome(frame) && !this.observer.isListed(frame)) this.observer.returned(frame);
   }
 
   /** From now on, or no longer, only committed frames go home. Those that are on their way go on. */

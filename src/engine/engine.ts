@@ -327,7 +327,8 @@ export class Engine {
         this.requestsWait = true;
       });
     }
-    if (!this.finished) this.io.wait(served === Served.budget || isForgetting ? 0 : this.sleepUs());
+    const goesOn = served === Served.budget || (served === Served.starved && this.volume.cache.allocator.ready());
+    if (!this.finished) this.io.wait(goesOn || isForgetting ? 0 : this.sleepUs());
   }
 
   private serve(): Served {

@@ -7,7 +7,7 @@
 import type { Ticker } from "../base/clock.ts";
 import { E } from "../base/errno.ts";
 import { Fifo } from "../base/fifo.ts";
-import { FAILING_SHARE } from "../base/limits.ts";
+import { FAILING_SHARE, SPILL_AFTER_US } from "../base/limits.ts";
 import type { Timers } from "../base/timers.ts";
 import { asBlock, BLOCK_BYTES, blocksTouched, type FrameNo, type InodeSlot } from "../base/units.ts";
 import { NONE } from "../cache/frames.ts";
@@ -44,8 +44,8 @@ export interface AdmissionContext {
   isFull(): boolean;
   /** A write to bytes `offset` to `end` - 1 of `image` must wait for others to go home. */
   isHeld(image: Image, offset: number, end: number): boolean;
-  /** The device that `image` lies on is stalled. */
-  isStalled(image: Image): boolean;
+  /** The device that `image` lies on is crowding. */
+  isCrowding(image: Image): boolean;
   /** Blocks of images whose home writes fail. */
   failingBlocks(): number;
   /** Called with each write that is about to be published, and the offset of its end. */
@@ -69,7 +69,7 @@ export class Admission {
   private readonly context: AdmissionContext;
   /** Waiting for the delay or for room. */
   private readonly line = new FairLine<ParkedWrite>();
-  /** Payloads of those in line whose device does not answer. */
+  /** Payloads of those in line whose device is crowding, when their frames are wanted. */
   private readonly spill: Spill;
   /** Waiting for blocks of their own images to go home. */
   private readonly held = new Fifo<ParkedWrite>();
@@ -77,6 +77,8 @@ export class Admission {
   private pacedUs = 0;
   private head: ParkedWrite | undefined;
   private headDueUs = 0;
+  /** Since when there are too few free frames to read a request; Infinity: there are enough. */
+  private starvedSinceUs = Number.POSITIVE_INFINITY;
   /** When a timer looks again; Infinity: none is set. */
   private wakesAtUs = Number.POSITIVE_INFINITY;
 
@@ -106,7 +108,7 @@ export class Admission {
     const opened = this.context.open(slot);
     if (typeof opened === "number") return this.refuse(taken, blocks, opened);
     const gated = gates.isShut(slot);
-    const isBrisk = pressure.stalled > 0 && this.isBrisk(slot);
+    const isBrisk = this.isBrisk(slot);
     const crowded =
       this.line.length > 0 ||
       pressure.delayUs(cache.blocks, blocks, isBrisk) > 0 ||
@@ -221,38 +223,41 @@ export class Admission {
     return this.context.pressure.hasRoom(this.context.cache.blocks, write.frames.length, this.isBrisk(write.slot));
   }
 
-  /** Its image must not be held up by what is stalled. */
+  /** A device is crowding, and it is not that of this image. */
   private isBrisk(slot: InodeSlot): boolean {
-    return this.context.pressure.sparesStalled || !this.isStalled(slot);
-  }
-
-  private isStalled(slot: InodeSlot): boolean {
+    if (this.context.pressure.crowding === 0) return false;
     const image = this.context.open(slot);
-    return typeof image !== "number" && this.context.isStalled(image);
+    return typeof image !== "number" && !this.context.isCrowding(image);
   }
 
   /** Lets writes in whose delay is over and for which there is room. Called once a turn of the loop. */
   pump(): void {
     for (let left = this.held.length; left > 0; left--) this.proceed(this.held.shift()!);
     this.pumpLine();
-    if (this.context.pressure.stalled > 0 && this.line.length > 0) this.makeRoom();
+    if (this.context.pressure.crowding > 0 && this.line.length > 0) this.makeRoom();
+    else this.starvedSinceUs = Number.POSITIVE_INFINITY;
   }
 
-  /** What waits for a device that does not answer must not take the last frames: no request could be read any more. */
+  /** What waits for a device that is crowding must not take the last frames: no request could be read any more. */
   private makeRoom(): void {
-    const { allocator } = this.context.cache;
-    if (allocator.ready()) return;
+    const { cache, timers } = this.context;
+    const now = this.context.nowUs();
+    if (cache.allocator.ready()) this.starvedSinceUs = Number.POSITIVE_INFINITY;
+    else if (this.starvedSinceUs === Number.POSITIVE_INFINITY) {
+      this.starvedSinceUs = now;
+      timers.at(now + SPILL_AFTER_US, () => undefined);
+    }
+    if (now - this.starvedSinceUs < SPILL_AFTER_US) return;
     for (const { slot, frames } of this.line.items()) {
       if (this.spill.isFull) return;
-      if (!this.spill.has(frames) && this.isStalled(slot)) this.spill.take(frames);
+      if (!this.spill.has(frames) && !this.isBrisk(slot)) this.spill.take(frames);
     }
-    if (allocator.ready()) this.context.timers.at(this.context.nowUs(), () => undefined); // the loop need not sleep
   }
 
   private pumpLine(): void {
     const { pressure } = this.context;
     for (;;) {
-      if (pressure.stalled > 0) this.line.prefer((slot) => this.isBrisk(slot));
+      if (pressure.crowding > 0) this.line.prefer((write) => this.hasRoom(write));
       const { head } = this.line;
       pressure.demand = head?.frames.length ?? 0;
       if (head !== this.head) this.headDueUs = head === undefined ? 0 : this.pacedUs + this.delayOf(head);

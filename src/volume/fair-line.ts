@@ -17,6 +17,8 @@ interface Flow<T> {
   end: number;
 }
 
+const anyone = (): boolean => true;
+
 export class FairLine<T> {
   length = 0;
   private readonly flows = new Map<InodeSlot, Flow<T>>();
@@ -42,13 +44,13 @@ export class FairLine<T> {
   /** What is next; undefined: nothing waits. */
   get head(): T | undefined {
     if (this.length === 0) return undefined;
-    this.next ??= this.least(() => true);
+    this.next ??= this.least(anyone);
     return this.next!.waiting.at(0)!.item;
   }
 
-  /** From now on `head` is one of an image that is `preferred`, if any such waits. */
-  prefer(preferred: (slot: InodeSlot) => boolean): void {
-    this.next = this.least(preferred);
+  /** From now on `head` is the first of an image that is `eligible`, if any such waits. */
+  prefer(eligible: (item: T) => boolean): void {
+    this.next = this.least(eligible);
   }
 
   /** All that waits. */
@@ -58,7 +60,7 @@ export class FairLine<T> {
 
   /** Takes `head` out. */
   shift(): void {
-    const flow = this.next ?? this.least(() => true)!;
+    const flow = this.next ?? this.least(anyone)!;
     this.now = flow.waiting.shift()!.start;
     this.next = undefined;
     if (--this.length > 0) return;
@@ -66,14 +68,14 @@ export class FairLine<T> {
     this.now = 0;
   }
 
-  /** The flow whose first entry is next, of those of images that are `eligible`; undefined: nothing of them waits. */
-  private least(eligible: (slot: InodeSlot) => boolean): Flow<T> | undefined {
+  /** The flow whose first entry is next, of those that are `eligible`; undefined: none is. */
+  private least(eligible: (item: T) => boolean): Flow<T> | undefined {
     let found: Flow<T> | undefined;
     for (const [slot, flow] of this.flows) {
       if (flow.waiting.length === 0) {
         if (flow.end <= this.now) this.flows.delete(slot); // as if it were new
       } else if (found === undefined || flow.waiting.at(0)!.start < found.waiting.at(0)!.start) {
-        if (eligible(slot)) found = flow;
+        if (eligible(flow.waiting.at(0)!.item)) found = flow;
       }
     }
     return found;

@@ -103,8 +103,14 @@ export class VolumeParts {
     this.policy = policy;
     this.cache = new WriteCache(slab, frames, allocator, policy, counters);
     this.pressure = new Pressure(slab.frames, options.dirtyLimit);
-    const begins = (image: Image): void => this.writer.home(image).device.watch();
-    this.reader = new Reader({ cache: this.cache, slab, io, counters, clock, begins });
+    this.reader = new Reader({
+      cache: this.cache,
+      slab,
+      io,
+      counters,
+      clock,
+      device: (image) => this.writer.home(image).device,
+    });
     this.space = new Space(frames, nowUs, () => this.durability?.changing());
     this.seeker = new Seeker(frames);
     this.shared = {
@@ -156,7 +162,6 @@ export class VolumeParts {
       policy,
       pressure: this.pressure,
       image: (slot) => this.images.get(slot),
-      homeReads: () => (this.writer.devices.anyStalled ? this.briskReads : this.reader.inflight),
       maxAgeUs: () => this.maxAgeUs,
       extensionRun: () => this.durability?.extensionRun ?? 0,
       failed: options.failed,
@@ -203,16 +208,9 @@ export class VolumeParts {
       growing: (image, end) => this.growing(image, end),
       isFull: () => this.durability?.isFull ?? false,
       isHeld: (image, offset, end) => this.durability?.isHeld(image, offset, end) ?? false,
-      isStalled: (image) => this.writer.home(image).device.isStalled,
+      isCrowding: (image) => this.writer.home(image).device === this.writer.devices.crowding,
       failingBlocks: () => this.failingBlocks,
     });
-  }
-
-  /** Home reads that guests wait for, without those from stalled devices. */
-  private get briskReads(): number {
-    let reads = 0;
-    for (const image of this.images.values()) if (!this.writer.home(image).device.isStalled) reads += image.homeReads;
-    return reads;
   }
 
   private get failingBlocks(): number {

@@ -16,6 +16,7 @@ import type { WriteCache } from "../cache/write-cache.ts";
 import { Counter, type Counters } from "../stats/counters.ts";
 import type { Io } from "../sys/io.ts";
 import type { IoVector } from "../sys/iovec.ts";
+import type { HomeDevice } from "../writeback/devices.ts";
 import { type ReadBuffer, ReadBuffers } from "./read-buffers.ts";
 
 /** Sends an answer: `bytes` bytes in entries 1 to `count` - 1 of `iov`, or a negated error number. Must not keep `iov`. */
@@ -39,8 +40,8 @@ export interface ReaderContext {
   readonly io: Io;
   readonly counters: Counters;
   readonly clock: Clock;
-  /** Home reads of the image are under way from now on. */
-  readonly begins: (image: Image) => void;
+  /** Where the home of `image` lies. */
+  readonly device: (image: Image) => HomeDevice;
 }
 
 export class Reader {
@@ -49,25 +50,22 @@ export class Reader {
   private readonly io: Io;
   private readonly counters: Counters;
   private readonly clock: Clock;
-  /** Home reads of the image are under way from now on. */
-  private readonly begins: (image: Image) => void;
+  private readonly device: (image: Image) => HomeDevice;
   private readonly buffers = new ReadBuffers();
-  /** Home reads under way, of all images. */
-  inflight = 0;
 
-  constructor({ cache, slab, io, counters, clock, begins }: ReaderContext) {
+  constructor({ cache, slab, io, counters, clock, device }: ReaderContext) {
     this.cache = cache;
     this.slab = slab;
     this.io = io;
     this.counters = counters;
     this.clock = clock;
-    this.begins = begins;
+    this.device = device;
   }
 
   private begin(image: Image): void {
     if (image.homeReads++ > 0) return;
     image.readsHeardUs = this.clock.lastUs;
-    this.begins(image);
+    this.device(image).watch();
   }
 
   private end(image: Image): void {
@@ -95,7 +93,7 @@ export class Reader {
   /** Reads a range of which home holds some. The range lies within the image's size. */
   read(image: Image, offset: number, length: number, send: SendRead): void {
     this.begin(image);
-    this.inflight++;
+    this.device(image).reads++;
     const first = Math.floor(offset / BLOCK_BYTES) * BLOCK_BYTES;
     const bytes = Math.ceil((offset + length) / BLOCK_BYTES) * BLOCK_BYTES - first;
     const { io } = this;
@@ -164,7 +162,7 @@ export class Reader {
   private finish(operation: ReadOperation, from: number, to: number, result: number): void {
     const { image, offset, length, buffer, send } = operation;
     this.end(image);
-    this.inflight--;
+    this.device(image).reads--;
     if (result < 0) {
       send(toldOf(result), undefined, 0);
     } else {

@@ -1,5 +1,5 @@
 /**
- * Payloads of writes that wait for a device that does not answer, outside the cache: their frames are wanted for requests that others
+ * Payloads of writes that wait for a device that is crowding, outside the cache: their frames are wanted for requests that others
  * make. Bounded; beyond that they stay where they are, and at last no request can be read any more.
  */
 import { SPILL_BYTES_MAX } from "../base/limits.ts";

@@ -362,7 +362,7 @@ export class Volume extends VolumeParts implements ImageData {
   /** Begins what may begin. Called once a turn of the loop, after completions were handled. */
   pump(): void {
     this.gates.pump();
-    if (this.writer.devices.anyStalled || this.pressure.stalled > 0) this.pressure.stalled = this.writer.stalledBlocks;
+    this.writer.devices.measure(this.cache.blocks);
     while (this.frameWaiters.length > 0 && this.cache.allocator.readyForOne()) this.frameWaiters.shift()!();
     this.admission.pump();
     this.durability?.pump();

@@ -2,11 +2,14 @@
 import type { FrameNo } from "../base/units.ts";
 import { NONE } from "../cache/frames.ts";
 import type { Image } from "../cache/images.ts";
+import type { HomeDevice } from "./devices.ts";
 import type { ImageHome } from "./image-home.ts";
 import type { WriterContext } from "./writer.ts";
 
 /** Once cleaning, go on to this share of the start, so that sweeps are long. */
 const CLEAN_TO = 0.9;
+
+const ANY = (): boolean => true;
 
 export interface ChoiceContext extends WriterContext {
   /** The ways home of all images in use. */
@@ -30,13 +33,29 @@ export class Choice {
 
   /** Fills `into` with blocks that are to go home now; how many they are. */
   choose(into: Int32Array): number {
-    const old = this.chooseOld(into);
+    const old = this.chooseOld(into, ANY);
     if (old > 0) return old;
     const extensionsFirst = !this.wasOfExtensions;
-    const first = extensionsFirst ? this.chooseExtensions(into) : this.chooseVictims(into);
-    const count = first > 0 ? first : extensionsFirst ? this.chooseVictims(into) : this.chooseExtensions(into);
+    const first = extensionsFirst ? this.chooseExtensions(into, ANY) : this.chooseVictims(into);
+    const count = first > 0 ? first : extensionsFirst ? this.chooseVictims(into) : this.chooseExtensions(into, ANY);
     this.wasOfExtensions = count > 0 && first > 0 === extensionsFirst;
     return count;
+  }
+
+  /** The same for `device`, while another keeps what was chosen. Not by the policy, which would give blocks of all. */
+  chooseFor(device: HomeDevice, into: Int32Array): number {
+    const isIts = (one: HomeDevice): boolean => one === device;
+    const old = this.chooseOld(into, isIts);
+    if (old > 0) return old;
+    const extensions = this.chooseExtensions(into, isIts);
+    if (extensions > 0) return extensions;
+    return this.isPressing ? this.chooseDirty(into, isIts, 0) : 0;
+  }
+
+  /** All is to go home, or a write waits until there is room for it. */
+  private get isPressing(): boolean {
+    const { cache, pressure } = this.context;
+    return this.context.isDraining() || (pressure.demand > 0 && cache.blocks + pressure.demand > pressure.limit);
   }
 
   /** Blocks that are dirty and not on their way. */
@@ -48,37 +67,43 @@ export class Choice {
   private chooseVictims(into: Int32Array): number {
     const { policy, pressure } = this.context;
     const { waiting } = this;
-    const isDraining = this.context.isDraining();
+    // What is on its way, or waits for a slow flush, may be nearly all: nothing else can make room then.
+    const { isPressing } = this;
     if (waiting > pressure.start) this.cleaning = true;
     else if (waiting <= pressure.start * CLEAN_TO) this.cleaning = false;
-    if (!this.cleaning && !isDraining) return 0;
-    const surplus = isDraining ? waiting : Math.ceil(waiting - pressure.start * CLEAN_TO);
+    if (!this.cleaning && !isPressing) return 0;
+    const surplus = isPressing ? waiting : Math.ceil(waiting - pressure.start * CLEAN_TO);
     return policy.victims(Math.min(Math.max(surplus, 1), into.length), into);
   }
 
-  private chooseExtensions(into: Int32Array): number {
+  private chooseExtensions(into: Int32Array, isWanted: (device: HomeDevice) => boolean): number {
     const { commits } = this.context.cache;
     const least = this.context.extensionRun();
     let count = 0;
     for (const image of commits.extended) {
       const { uncommitted, extension } = image;
-      const mayGo = this.context.homes.get(image)?.isPaused === false;
+      const home = this.context.homes.get(image);
+      const mayGo = home !== undefined && !home.isPaused && isWanted(home.device);
       if (mayGo && uncommitted.count - extension.next >= least) count = commits.chooseExtension(image, into, count);
     }
     return count;
   }
 
   /** Chooses what is dirty for longer than the age limit. */
-  private chooseOld(into: Int32Array): number {
+  private chooseOld(into: Int32Array, isWanted: (device: HomeDevice) => boolean): number {
     const maxAge = this.context.maxAgeUs();
-    if (maxAge === 0) return 0;
+    return maxAge === 0 ? 0 : this.chooseDirty(into, isWanted, maxAge);
+  }
+
+  /** Chooses what is dirty for `age` microseconds, image by image, the oldest first. */
+  private chooseDirty(into: Int32Array, isWanted: (device: HomeDevice) => boolean, age: number): number {
     const { frames } = this.context.cache;
     const now = this.context.nowUs();
     let count = 0;
-    for (const { image, isPaused } of this.context.homes.values()) {
-      if (isPaused) continue;
+    for (const { image, device, isPaused } of this.context.homes.values()) {
+      if (isPaused || !isWanted(device)) continue;
       for (let frame = image.dirty.head; frame !== NONE && count < into.length; frame = image.dirty.after(frame)) {
-        if (frames.since(frame) + maxAge > now) break;
+        if (frames.since(frame) + age > now) break;
         if (!this.context.mayGo(image, frame)) continue;
         this.context.policy.removed(frame);
         into[count++] = frame;

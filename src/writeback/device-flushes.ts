@@ -2,6 +2,7 @@
 import { RUN_FRAMES_MAX, UNFLUSHED_SECONDS, UNFLUSHED_SHARE } from "../base/limits.ts";
 import { BLOCK_BYTES } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
+import type { HomeDevice, HomeDevices } from "./devices.ts";
 import type { ImageHome } from "./image-home.ts";
 import type { Pacer } from "./pacer.ts";
 import type { WriterContext } from "./writer.ts";
@@ -9,6 +10,7 @@ import type { WriterContext } from "./writer.ts";
 export interface DeviceFlushesContext extends WriterContext {
   /** The ways home of all images in use. */
   readonly homes: ReadonlyMap<Image, ImageHome>;
+  readonly devices: HomeDevices;
   readonly pacer: Pacer;
   /** Writers are being delayed. */
   isPressed(): boolean;
@@ -21,13 +23,15 @@ export class DeviceFlushes {
     this.context = context;
   }
 
-  /** Begins device flushes when written blocks are many, or when there is nothing better to do (`isQuiet`). */
-  pump(isQuiet: boolean): void {
-    const { cache, homes } = this.context;
-    if (cache.writtenBlocks === 0 || !(isQuiet || cache.writtenBlocks >= this.unflushedMost)) return;
+  /** Begins device flushes when written blocks are many, or when there is nothing better to do on the device (`isQuiet`). */
+  pump(isQuiet: (device: HomeDevice) => boolean): void {
+    const { cache, devices, homes } = this.context;
+    if (cache.writtenBlocks === 0) return;
+    const many = cache.writtenBlocks >= this.unflushedMost;
+    if (!many && !devices.all.some(isQuiet)) return;
     for (const home of homes.values()) {
-      if (home.image.written.count > 0 && !home.flushActive && !home.isBackingOff && !home.image.isHomeShut)
-        home.flushDevice();
+      const isDue = home.image.written.count > 0 && !home.flushActive && !home.isPaused;
+      if (isDue && (many || isQuiet(home.device))) home.flushDevice();
     }
   }
 

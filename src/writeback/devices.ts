@@ -1,34 +1,33 @@
 /**
- * The devices that home files lie on, told apart by their numbers. One of which nothing is heard for HOME_STALLED_US, while something of
- * ours is under way there, is stalled: it hangs, or crawls. What is under way on it no longer counts among the home writes that all share,
- * so that the others go on; and what is dirty for it is the measure of what others may have beside it (`writeback/pressure.ts`).
+ * The devices that home files lie on, told apart by their numbers. Each has home writes of its own, so that one which hangs or crawls
+ * does not keep those of others; one that takes more than half of what may be dirty is crowding (`pressure.ts`). An image of which nothing
+ * is heard for HOME_STALLED_US, while something of ours is under way at its home, is stalled: that is told to people, and changes nothing.
  */
-import { HOME_LOOK_US, HOME_STALLED_US, HOME_WRITES_MAX } from "../base/limits.ts";
+import { HOME_LOOK_US, HOME_REVIVED_US, HOME_STALLED_US } from "../base/limits.ts";
 import type { Timers } from "../base/timers.ts";
 import type { Image } from "../cache/images.ts";
 import type { ImageHome } from "./image-home.ts";
+import type { Pressure } from "./pressure.ts";
+import { Sweep } from "./sweep.ts";
 
 export class HomeDevice {
   /** Home writes in flight. */
   writes = 0;
-  isStalled = false;
-  /** Blocks that were to go there were left unlisted, as it was stalled and had enough to do. */
-  hasPassedOver = false;
+  /** Home reads in flight. */
+  reads = 0;
+  /** Blocks for it that were chosen while another device kept the writer's sweep. */
+  readonly sweep = new Sweep();
   /** Something is under way from now on: sees to it that it is looked after. */
   readonly watch: () => void;
 
   constructor(watch: () => void) {
     this.watch = watch;
   }
-
-  /** It is stalled, and all its home writes are under way. */
-  get isFull(): boolean {
-    return this.isStalled && this.writes >= HOME_WRITES_MAX;
-  }
 }
 
 export interface DevicesContext {
   readonly timers: Timers;
+  readonly pressure: Pressure;
   nowUs(): number;
   /** The ways home of all images in use. */
   homes(): Iterable<ImageHome>;
@@ -39,11 +38,11 @@ export interface DevicesContext {
 }
 
 export class HomeDevices {
-  /** Home writes in flight on devices that are stalled. */
-  stalledWrites = 0;
+  readonly all: HomeDevice[] = [];
+  /** Most of what may be dirty is for this one. */
+  crowding: HomeDevice | undefined;
   private readonly context: DevicesContext;
-  private readonly devices = new Map<number, HomeDevice>();
-  private stalledCount = 0;
+  private readonly byNumber = new Map<number, HomeDevice>();
   private isWatching = false;
 
   constructor(context: DevicesContext) {
@@ -52,27 +51,30 @@ export class HomeDevices {
 
   /** The device of the number that stat(2) gives. */
   at(number: number): HomeDevice {
-    const known = this.devices.get(number);
+    const known = this.byNumber.get(number);
     if (known !== undefined) return known;
     const device = new HomeDevice(() => this.watch());
-    this.devices.set(number, device);
+    this.byNumber.set(number, device);
+    this.all.push(device);
     return device;
   }
 
-  get anyStalled(): boolean {
-    return this.stalledCount > 0;
-  }
-
-  /** A home write on `device` begins. */
-  begin(device: HomeDevice): void {
-    device.writes++;
-    device.watch();
-    if (device.isStalled) this.stalledWrites++;
-  }
-
-  end(device: HomeDevice): void {
-    device.writes--;
-    if (device.isStalled) this.stalledWrites--;
+  /** Looks which device is crowding, with `dirty` blocks in all. Called once a turn of the loop. */
+  measure(dirty: number): void {
+    const { pressure } = this.context;
+    this.crowding = undefined;
+    pressure.crowding = 0;
+    pressure.others = 0;
+    if (!pressure.isMost(dirty)) return;
+    for (const device of this.all) {
+      let others = 0; // perhaps counted twice, when they are being superseded
+      if (this.all.length > 1)
+        for (const home of this.context.homes()) if (home.device !== device) others += home.image.blocks;
+      if (!pressure.isMost(dirty - others)) continue;
+      this.crowding = device;
+      pressure.crowding = dirty - others;
+      pressure.others = others;
+    }
   }
 
   private watch(): void {
@@ -82,36 +84,15 @@ export class HomeDevices {
   }
 
   private look(): void {
-    const latest = this.context.nowUs() - HOME_STALLED_US;
-    const stalled = new Set<HomeDevice>();
+    const now = this.context.nowUs();
     this.isWatching = false;
     for (const home of this.context.homes()) {
       const beganUs = this.context.beganUs(home);
       if (beganUs !== Number.POSITIVE_INFINITY) this.watch();
-      if (home.isStalled !== beganUs < latest) {
-        home.isStalled = beganUs < latest;
-        this.context.stalled(home.image, home.isStalled);
-      }
-      if (home.isStalled) stalled.add(home.device);
+      const isStalled = now - beganUs > (home.isStalled ? HOME_REVIVED_US : HOME_STALLED_US);
+      if (home.isStalled === isStalled) continue;
+      home.isStalled = isStalled;
+      this.context.stalled(home.image, isStalled);
     }
-    for (const device of this.devices.values()) this.set(device, stalled.has(device));
-  }
-
-  private set(device: HomeDevice, isStalled: boolean): void {
-    if (device.isStalled === isStalled) return;
-    device.isStalled = isStalled;
-    this.stalledCount += isStalled ? 1 : -1;
-    this.stalledWrites += isStalled ? device.writes : -device.writes;
-    if (!isStalled) this.relist(device, Number.POSITIVE_INFINITY);
-  }
-
-  /** Up to `most` blocks that were passed over are victims again. */
-  relist(device: HomeDevice, most: number): void {
-    let left = device.hasPassedOver ? most : 0;
-    for (const home of this.context.homes()) {
-      if (left === 0) return;
-      if (home.device === device) left -= home.relist(left);
-    }
-    device.hasPassedOver = left === 0;
   }
 }

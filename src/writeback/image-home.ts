@@ -131,7 +131,7 @@ export class ImageHome {
 
   /** No home write may begin: what is chosen is passed over, and listed again when that ends. */
   get isPaused(): boolean {
-    return this.isBackingOff || this.image.isHomeShut || this.device.isFull;
+    return this.isBackingOff || this.image.isHomeShut;
   }
 
   /** True if no block that was dirty at `since` is still on its way. */
@@ -281,17 +281,12 @@ export class ImageHome {
     this.settle();
   }
 
-  /**
-   * Blocks that the background writer passed over, as the image paused or was gated or its device had enough to do, are its victims again:
-   * up to `most` of them; how many they are.
-   */
-  relist(most = Number.POSITIVE_INFINITY): number {
+  /** Blocks that the background writer passed over while the image paused or was gated are its victims again. */
+  relist(): void {
     const { cache } = this.context;
-    let count = 0;
-    for (let frame = this.image.dirty.head; frame !== NONE && count < most; frame = this.image.dirty.after(frame)) {
-      if (cache.frames.state(frame) === FrameState.dirty && cache.offer(this.image, frame)) count++;
+    for (let frame = this.image.dirty.head; frame !== NONE; frame = this.image.dirty.after(frame)) {
+      if (cache.frames.state(frame) === FrameState.dirty) cache.offer(this.image, frame);
     }
-    return count;
   }
 
   /** If nothing is dirty: brings the size home, and the mtime `atOnce` or when it has been quiet; tells who waited for both. */

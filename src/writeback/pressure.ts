@@ -3,10 +3,11 @@
  * `dmu_tx_delay`, `zfs_delay_scale`), per block, so that large writes wait in proportion: with `x` the dirty share,
  * delay = SCALE * (x - min) / (max - x), at most DELAY_US_MAX. Below `min` nobody waits; at `max` new writes wait for room.
  *
- * While a device is stalled, what is dirty for it does not count for the images of others, and they may go beyond `max`: by half of the
- * frames that are left there. The other half is for what guests ask for meanwhile, which waits in frames, too.
+ * A device that hangs or crawls must not hold up the images of others. One that takes more than half of what may be dirty is crowding:
+ * its own blocks are what its writes wait for, and the others' are what theirs do, which may go beyond `max`, by half of the frames that
+ * are left there. The other half is for what guests ask for meanwhile, which waits in frames, too.
  */
-import { CLEAN_FRAMES_MIN, DELAY_START, DELAY_US_MAX, STALLED_SHARE, WRITEBACK_START } from "../base/limits.ts";
+import { CLEAN_FRAMES_MIN, CROWDING_SHARE, DELAY_START, DELAY_US_MAX, WRITEBACK_START } from "../base/limits.ts";
 
 /** Microseconds a block waits half-way up the curve: 260 MB/s. */
 const SCALE_US = 15;
@@ -17,8 +18,9 @@ export class Pressure {
   limit = 0;
   /** Blocks that the first write in line waits for; 0 when none does. */
   demand = 0;
-  /** Blocks that are dirty for stalled devices; 0: nothing is stalled. */
-  stalled = 0;
+  /** Blocks of the device that is crowding, and of all others, at the turn's beginning; 0 and 0: none is. */
+  crowding = 0;
+  others = 0;
   private startBlocks = 0;
   /** Blocks beyond the limit that are set aside. */
   private aside = 0;
@@ -40,31 +42,28 @@ export class Pressure {
     return Math.max(0, Math.min(this.startBlocks, this.limit - this.demand));
   }
 
-  /** True if the images of stalled devices are let in as others are: they do not have most of what may be dirty. */
-  get sparesStalled(): boolean {
-    return this.stalled <= this.limit * STALLED_SHARE;
+  /** True if `blocks` are more than half of what may be dirty. */
+  isMost(blocks: number): boolean {
+    return blocks > this.limit * CROWDING_SHARE;
   }
 
   /**
-   * True if `blocks` more fit below the ceiling, with `dirty` in the cache: those of an image that what is stalled must not hold up,
-   * or of any. A write larger than the whole ceiling fits when nothing is dirty.
+   * True if `blocks` more fit, with `dirty` in the cache; while a device is crowding, `isBrisk` says that they are another's. A write
+   * larger than the whole ceiling fits when nothing is dirty.
    */
   hasRoom(dirty: number, blocks: number, isBrisk = false): boolean {
-    return dirty + blocks <= this.ceiling(isBrisk) || dirty === 0;
+    if (this.crowding === 0) return dirty + blocks <= this.limit || dirty === 0;
+    const fitsOwn = isBrisk || dirty - this.others + blocks <= this.limit;
+    return fitsOwn && dirty + blocks <= this.limit + this.aside;
   }
 
-  /** Microseconds that a write of `blocks` is delayed with `dirty` blocks in the cache. */
+  /** Microseconds that a write of `blocks` is delayed with `dirty` blocks in the cache; `isBrisk` as for `hasRoom`. */
   delayUs(dirty: number, blocks: number, isBrisk = false): number {
-    const apart = isBrisk ? this.stalled : 0;
-    const most = this.ceiling(isBrisk) - apart;
+    const most = isBrisk ? this.limit + this.aside - this.crowding : this.limit;
+    const counted = dirty - (isBrisk ? this.crowding : this.others);
     const from = Math.floor(most * DELAY_START);
-    const counted = dirty - apart;
     if (counted <= from) return 0;
     const room = Math.max(most - counted, 1);
     return Math.min((SCALE_US * blocks * (counted - from)) / room, DELAY_US_MAX);
-  }
-
-  private ceiling(isBrisk: boolean): number {
-    return isBrisk && this.stalled > 0 ? this.limit + this.aside : this.limit;
   }
 }

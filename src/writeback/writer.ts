@@ -16,7 +16,7 @@ import type { Policy } from "../policy/policy.ts";
 import { Counter } from "../stats/counters.ts";
 import { Choice } from "./choice.ts";
 import { DeviceFlushes } from "./device-flushes.ts";
-import { HomeDevices } from "./devices.ts";
+import { type HomeDevice, HomeDevices } from "./devices.ts";
 import { type HomeContext, ImageHome } from "./image-home.ts";
 import { Pacer } from "./pacer.ts";
 import type { Pressure } from "./pressure.ts";
@@ -25,8 +25,6 @@ import { Sweep } from "./sweep.ts";
 
 /** Blocks chosen for one sweep: enough for long runs, few enough to sort in a millisecond. */
 const SWEEP_BLOCKS = 8192;
-/** Blocks listed again at a time for a stalled device that has got some home. */
-const RELISTED_BLOCKS = 2048;
 
 export interface WriterContext extends HomeContext {
   readonly policy: Policy;
@@ -34,8 +32,6 @@ export interface WriterContext extends HomeContext {
   readonly slab: Slab;
   /** The image in use at `slot`; undefined only if nothing of it is dirty. */
   image(slot: InodeSlot): Image | undefined;
-  /** Home reads that guests wait for. */
-  homeReads(): number;
   /** Oldest age of dirty data, microseconds; 0: no limit. */
   maxAgeUs(): number;
   /** Blocks of an image's extension that go home together (`volume/extending.ts`). */
@@ -70,13 +66,14 @@ export class Writer {
     this.pacer = new Pacer(context);
     this.devices = new HomeDevices({
       timers: context.timers,
+      pressure: context.pressure,
       nowUs: () => context.nowUs(),
       homes: () => this.homes.values(),
       beganUs: (home) => Math.min(home.quietSinceUs, this.oldestRun(home.image)?.beganUs ?? Number.POSITIVE_INFINITY),
       stalled: (image, isStalled) => context.stalled(image, isStalled),
     });
-    const { homes, pacer } = this;
-    this.deviceFlushes = new DeviceFlushes({ ...context, homes, pacer, isPressed: () => this.isPressed });
+    const { devices, homes, pacer } = this;
+    this.deviceFlushes = new DeviceFlushes({ ...context, devices, homes, pacer, isPressed: () => this.isPressed });
     this.choice = new Choice({
       ...context,
       homes,
@@ -143,16 +140,14 @@ export class Writer {
     return this.active.length;
   }
 
-  /** The same, without those of stalled devices. */
-  private get briskWrites(): number {
-    return this.active.length - this.devices.stalledWrites;
-  }
+  /** No home write is in flight on `device`, and none is about to be. */
+  private readonly isQuiet = (device: HomeDevice): boolean =>
+    device.writes === 0 && device.sweep.isEmpty && (this.sweep.isEmpty || this.deviceOf(this.sweep) !== device);
 
-  /** Blocks that are dirty for stalled devices. */
-  get stalledBlocks(): number {
-    let blocks = 0;
-    for (const { image, device } of this.homes.values()) if (device.isStalled) blocks += image.blocks;
-    return blocks;
+  /** Where the sweep's next block goes; undefined: nowhere, as its image is gone. */
+  private deviceOf({ slot }: Sweep): HomeDevice | undefined {
+    const image = this.context.image(slot);
+    return image && this.home(image).device;
   }
 
   private oldestRun(image: Image): Run | undefined {
@@ -163,7 +158,7 @@ export class Writer {
   pump(): void {
     this.pumpUrgent();
     this.pumpBackground();
-    this.deviceFlushes.pump(this.briskWrites === 0 && this.sweep.isEmpty);
+    this.deviceFlushes.pump(this.isQuiet);
   }
 
   private pumpUrgent(): void {
@@ -172,15 +167,10 @@ export class Writer {
         this.urgent.delete(home);
         continue;
       }
-      while (this.hasTurn(home) && !home.isPaused && this.fillUrgentSweep(home)) {
+      while (home.device.writes < HOME_WRITES_MAX && !home.isPaused && this.fillUrgentSweep(home)) {
         this.startFrom(home.sweep, true);
       }
     }
-  }
-
-  /** Another home write of this image may begin: a stalled device has its own. */
-  private hasTurn({ device }: ImageHome): boolean {
-    return device.isStalled || this.briskWrites < HOME_WRITES_MAX;
   }
 
   /** Chooses the next blocks that this image's flush waits for. False if all are on their way. */
@@ -207,12 +197,29 @@ export class Writer {
   }
 
   private pumpBackground(): void {
-    const most = this.context.homeReads() > 0 && !this.isPressed ? HOME_WRITES_BESIDE_READS : HOME_WRITES_MAX;
-    while (this.briskWrites < most) {
-      if (this.sweep.isEmpty && !this.fillSweep()) return;
+    const { isPressed } = this;
+    const hasTurn = ({ reads, writes }: HomeDevice): boolean =>
+      writes < (reads > 0 && !isPressed ? HOME_WRITES_BESIDE_READS : HOME_WRITES_MAX);
+    while (this.devices.all.some(hasTurn)) {
+      const sweep = this.nextSweep(hasTurn);
+      if (sweep === undefined) return;
       if (!this.draining && !this.pacer.mayWrite()) return;
-      this.startFrom(this.sweep, false);
+      this.startFrom(sweep, false);
     }
+  }
+
+  /** The sweep whose next block may go; undefined: none may, or there is none. */
+  private nextSweep(hasTurn: (device: HomeDevice) => boolean): Sweep | undefined {
+    const { chosen, choice, devices, sweep } = this;
+    const begun = devices.all.find((device) => !device.sweep.isEmpty && hasTurn(device));
+    if (begun !== undefined) return begun.sweep;
+    if (sweep.isEmpty && !this.fill(sweep, choice.choose(chosen))) return undefined;
+    const next = this.deviceOf(sweep);
+    if (next === undefined || hasTurn(next)) return sweep;
+    const other = devices.all.find(
+      (device) => hasTurn(device) && this.fill(device.sweep, choice.chooseFor(device, chosen)),
+    );
+    return other?.sweep;
   }
 
   /** Writers are being delayed: reads no longer come first. */
@@ -220,10 +227,10 @@ export class Writer {
     return this.context.pressure.delayUs(this.context.cache.blocks, 1) > 0;
   }
 
-  private fillSweep(): boolean {
-    const count = this.choice.choose(this.chosen);
+  /** False if nothing was chosen. */
+  private fill(sweep: Sweep, count: number): boolean {
     if (count === 0) return false;
-    this.sweep.load(this.context.cache.frames, this.chosen, count);
+    sweep.load(this.context.cache.frames, this.chosen, count);
     return true;
   }
 
@@ -249,10 +256,7 @@ export class Writer {
     const image = this.context.image(slot);
     if (image === undefined) return;
     const home = this.home(image);
-    if (home.isPaused) {
-      home.device.hasPassedOver ||= home.device.isFull;
-      return; // left unlisted; listed again when that ends
-    }
+    if (home.isPaused) return; // left unlisted; listed again when that ends
     const frame = this.context.cache.find(slot, block);
     if (frame === NONE) return;
     if (!urgent && this.context.policy.isListed(frame)) return; // written again since it was chosen: hot
@@ -277,7 +281,8 @@ export class Writer {
     this.inflightBlocks += run.count;
     run.image.homeWrites++;
     run.beganUs = this.context.nowUs();
-    this.devices.begin(home.device);
+    home.device.writes++;
+    home.device.watch();
     home.begin();
     this.context.writing();
     run.failedFlushes = home.failedFlushes;
@@ -348,14 +353,13 @@ export class Writer {
     this.inflightBlocks -= run.count;
     image.homeWrites--;
     const home = this.home(image);
-    this.devices.end(home.device);
+    home.device.writes--;
     const isHome = result === 0 && run.failedFlushes === home.failedFlushes;
     for (let i = 0; i < run.count; i++) cache.endHomeWrite(image, run.frames[i] as FrameNo, isHome);
     this.idle.push(run);
     if (result < 0) home.fail("write", result);
     else home.advance();
     home.settle();
-    if (home.device.writes <= HOME_WRITES_MAX / 2) this.devices.relist(home.device, RELISTED_BLOCKS);
   }
 
   /** True when nothing is dirty, in flight or unsettled. */

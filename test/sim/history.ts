@@ -163,7 +163,9 @@ export class History implements GuestContext {
     this.engine = this.start();
     this.protect(() => this.guests.discardAgain());
     if (this.random.chance(this.plan.clientDies)) this.loseClient();
+    const { generation } = this;
     for (const request of this.random.shuffle([...this.open])) {
+      if (generation !== this.generation) return; // killed meanwhile: the next has been sent them all
       request.again();
       this.protect(() => {
         while (!this.engine.volume.cache.allocator.ready()) this.turn(this.world.nowUs() + 1000);

@@ -51,7 +51,7 @@ test("one that is preferred goes first, as long as any waits", () => {
   for (const name of ["a1", "a2"]) line.push(A, 1, name);
   line.push(B, 100, "b1");
   const next = (): string => {
-    line.prefer((slot) => slot === B);
+    line.prefer((name) => name.startsWith("b"));
     return served(line, 1)[0]!;
   };
   expect([...line.items()]).toEqual(["a1", "a2", "b1"]);

@@ -37,19 +37,20 @@ test("the writer starts early enough for the write that waits", () => {
   expect(pressure.start).toBe(0);
 });
 
-test("what is dirty for a stalled device does not count for others, who get half of what is beyond the limit", () => {
+test("what is dirty for a crowding device does not count for others, who get half of what is beyond the limit", () => {
   const frames = 10_000;
   const pressure = new Pressure(frames, 0.8);
   const aside = (frames - 8000 - CLEAN_FRAMES_MIN) >> 1;
-  pressure.stalled = 8000;
-  expect(pressure.sparesStalled).toBe(false);
-  expect(pressure.hasRoom(8000, 1)).toBe(false);
+  expect(pressure.isMost(4000)).toBe(false);
+  expect(pressure.isMost(4001)).toBe(true);
+  pressure.crowding = 7900;
+  pressure.others = 100;
+  expect(pressure.hasRoom(8000, 100)).toBe(true);
+  expect(pressure.hasRoom(8000, 101)).toBe(false);
   expect(pressure.hasRoom(8000, aside, true)).toBe(true);
   expect(pressure.hasRoom(8000, aside + 1, true)).toBe(false);
+  expect(pressure.hasRoom(8000 + aside, 1)).toBe(false);
   expect(pressure.delayUs(8000, 1, true)).toBe(0);
   expect(pressure.delayUs(8000 + aside - 1, 256, true)).toBe(DELAY_US_MAX);
-  pressure.stalled = 4000;
-  expect(pressure.sparesStalled).toBe(true);
-  pressure.stalled = 0;
-  expect(pressure.hasRoom(8000, 1, true)).toBe(false);
+  expect(pressure.delayUs(7999, 256)).toBe(DELAY_US_MAX);
 });

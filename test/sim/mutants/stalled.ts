@@ -3,16 +3,9 @@ import type { Mutant } from "./mutant.ts";
 
 const ROWS: readonly Omit<Mutant, "histories">[] = [
   {
-    bug: "blocks that were passed over while a device was stalled are never listed again",
+    bug: "what was chosen for a device beside another waits until it is chosen so again",
     file: "src/writeback/writer.ts",
-    find: "home.device.hasPassedOver ||= home.device.isFull;",
-    replace: "",
-    seeds: 1000,
-  },
-  {
-    bug: "home writes that were begun before their device was stalled are counted as others' when they end",
-    file: "src/writeback/devices.ts",
-    find: "this.stalledWrites += isStalled ? device.writes : -device.writes;",
+    find: "if (begun !== undefined) return begun.sweep;",
     replace: "",
     seeds: 1000,
   },

@@ -111,8 +111,8 @@ export const WRITEBACK: readonly Mutant[] = [
   {
     bug: "a home write begins behind a shut gate",
     file: "src/writeback/writer.ts",
-    find: "if (home.isPaused) {",
-    replace: "if (home.isBackingOff) {",
+    find: "if (home.isPaused) return;",
+    replace: "if (home.isBackingOff) return;",
     seeds: 2500,
   },
 ];
