@@ -70,7 +70,7 @@ export const HOME_REVIVED_US = 1_000_000;
 export const HOME_LOOK_US = 1_000_000;
 /** Share of the dirty limit beyond which a device is crowding. */
 export const CROWDING_SHARE = 0.5;
-/** Memory for writes that wait for a crowding device when their frames are wanted: a guest's whole queue of large writes. And how long no
+/** Memory for writes that wait when their frames are wanted: a guest's whole queue of large writes. And how long no
  * request could be read before, microseconds: a busy device makes room sooner. */
 export const SPILL_BYTES_MAX = 128 * MiB;
 export const SPILL_AFTER_US = 500_000;

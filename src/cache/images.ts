@@ -33,6 +33,8 @@ export class Image {
   homeReads = 0;
   /** While there are any: when the last one ended, or the first began; microseconds. */
   readsHeardUs = 0;
+  /** When the change of its shape that is under way at home began, microseconds; Infinity without one. */
+  shapingSinceUs = Number.POSITIVE_INFINITY;
   /** What the last home operation that failed was answered, a negated error number; 0: all has gone home since. */
   lastError = 0;
   /** Operations that have waits of their own and need the image open until they end. */

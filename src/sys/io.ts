@@ -20,6 +20,11 @@ export interface Io {
   /** Operations asked for and not yet called back; `whenReadable` does not count. */
   readonly inflight: number;
 
+  /**
+   * Data will be read from `fd` or written to it: what must be known of its filesystem for that is asked now, while it has just been
+   * opened. Without this it is asked at the first I/O, when its server may hang.
+   */
+  prepare(fd: number): void;
   /** preadv(2) of `iovCount` entries of the native iovec array at `iovAddress`. May be short. */
   readv(fd: number, iovAddress: number, iovCount: number, offset: number, done: Done): void;
   /** pwritev(2). May be short. */

@@ -41,6 +41,9 @@ export class ThreadsIo implements Io {
     return this.pool.inflight;
   }
 
+  /** Nothing to ask. */
+  prepare(_fd: number): void {}
+
   readv(fd: number, iovAddress: number, iovCount: number, offset: number, done: Done): void {
     this.pool.add(Kind.readv, fd, iovCount, iovAddress, offset, 0, done);
   }

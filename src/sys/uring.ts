@@ -47,6 +47,11 @@ export class UringIo implements Io {
     return this.operations.used - this.armed + (this.helper?.inflight ?? 0);
   }
 
+  prepare(fd: number): void {
+    this.places[fd] = Place.unknown; // by a dup2 it may be another file than before
+    this.placeOf(fd);
+  }
+
   readv(fd: number, iovAddress: number, iovCount: number, offset: number, done: Done): void {
     this.operations.add(Kind.readv, fd, iovCount, iovAddress, offset, 0, done);
   }

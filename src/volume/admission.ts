@@ -69,10 +69,12 @@ export class Admission {
   private readonly context: AdmissionContext;
   /** Waiting for the delay or for room. */
   private readonly line = new FairLine<ParkedWrite>();
-  /** Payloads of those in line whose device is crowding, when their frames are wanted. */
+  /** Payloads of those that wait, when their frames are wanted. */
   private readonly spill: Spill;
   /** Waiting for blocks of their own images to go home. */
   private readonly held = new Fifo<ParkedWrite>();
+  /** Waiting behind gates. */
+  private readonly behind = new Set<ParkedWrite>();
   /** When the delay of the last write that was let in was over, and the write that is next, with when its own is. */
   private pacedUs = 0;
   private head: ParkedWrite | undefined;
@@ -148,7 +150,11 @@ export class Admission {
     const { gates, counters } = this.context;
     if (gates.isShut(write.slot)) {
       write.completed.clear(); // what is home may change behind the gate
-      gates.behind(write.slot, () => this.proceed(write));
+      this.behind.add(write);
+      gates.behind(write.slot, () => {
+        this.behind.delete(write);
+        this.proceed(write);
+      });
       return;
     }
     // Many may have come behind a gate: together they would be more than the journal has room for, and could go nowhere.
@@ -163,6 +169,10 @@ export class Admission {
     }
     if (this.context.isHeld(image, write.offset, write.offset + write.length)) {
       this.held.push(write);
+      return;
+    }
+    if (this.spill.has(write.frames)) {
+      this.enqueue(write); // there it gets frames again
       return;
     }
     const block = this.uncompleted(write);
@@ -234,11 +244,11 @@ export class Admission {
   pump(): void {
     for (let left = this.held.length; left > 0; left--) this.proceed(this.held.shift()!);
     this.pumpLine();
-    if (this.context.pressure.crowding > 0 && this.line.length > 0) this.makeRoom();
+    if (this.line.length + this.held.length + this.behind.size > 0) this.makeRoom();
     else this.starvedSinceUs = Number.POSITIVE_INFINITY;
   }
 
-  /** What waits for a device that is crowding must not take the last frames: no request could be read any more. */
+  /** What waits must not keep the last frames for long: no request could be read any more, whomever it is for. */
   private makeRoom(): void {
     const { cache, timers } = this.context;
     const now = this.context.nowUs();
@@ -248,7 +258,7 @@ export class Admission {
       timers.at(now + SPILL_AFTER_US, () => undefined);
     }
     if (now - this.starvedSinceUs < SPILL_AFTER_US) return;
-    for (const { slot, frames } of this.line.items()) {
+    for (const { slot, frames } of this.parked()) {
       if (this.spill.isFull) return;
       if (!this.spill.has(frames) && !this.isBrisk(slot)) this.spill.take(frames);
     }
@@ -273,7 +283,7 @@ export class Admission {
         this.wake();
         return;
       }
-      if (this.spill.has(head.frames) && !this.spill.give(head.frames, this.framesInLine())) return;
+      if (this.spill.has(head.frames) && !this.spill.give(head.frames, this.parked())) return;
       this.line.shift();
       this.pacedUs = now;
       head.waited = true;
@@ -281,8 +291,11 @@ export class Admission {
     }
   }
 
-  private *framesInLine(): Generator<Int32Array> {
-    for (const { frames } of this.line.items()) yield frames;
+  /** All that waits, but for what is being completed from home. */
+  private *parked(): Generator<ParkedWrite> {
+    yield* this.line.items();
+    yield* this.behind;
+    yield* this.held;
   }
 
   /** No room, and the image that wants it is the one whose data cannot go home: it gets the error instead of waiting. */

@@ -55,13 +55,13 @@ export class FairLine<T> {
 
   /** All that waits. */
   *items(): Generator<T> {
-    for (const { waiting } of this.flows.values()) for (let i = 0; i < waiting.length; i++) yield waiting.at(i)!.item;
+    for (const { waiting } of this.flows.values()) for (const { item } of waiting) yield item;
   }
 
   /** Takes `head` out. */
   shift(): void {
     const flow = this.next ?? this.least(anyone)!;
-    this.now = flow.waiting.shift()!.start;
+    this.now = Math.max(this.now, flow.waiting.shift()!.start); // others may have been preferred meanwhile
     this.next = undefined;
     if (--this.length > 0) return;
     this.flows.clear();

@@ -16,6 +16,7 @@ import { LruPolicy } from "../policy/lru.ts";
 import type { Policy } from "../policy/policy.ts";
 import type { Counters } from "../stats/counters.ts";
 import type { Io } from "../sys/io.ts";
+import type { HomeDevice } from "../writeback/devices.ts";
 import { Pressure } from "../writeback/pressure.ts";
 import { Writer } from "../writeback/writer.ts";
 import { Admission } from "./admission.ts";
@@ -109,7 +110,7 @@ export class VolumeParts {
       io,
       counters,
       clock,
-      device: (image) => this.writer.home(image).device,
+      device: (image) => this.deviceOf(image),
     });
     this.space = new Space(frames, nowUs, () => this.durability?.changing());
     this.seeker = new Seeker(frames);
@@ -208,9 +209,13 @@ export class VolumeParts {
       growing: (image, end) => this.growing(image, end),
       isFull: () => this.durability?.isFull ?? false,
       isHeld: (image, offset, end) => this.durability?.isHeld(image, offset, end) ?? false,
-      isCrowding: (image) => this.writer.home(image).device === this.writer.devices.crowding,
+      isCrowding: (image) => this.deviceOf(image) === this.writer.devices.crowding,
       failingBlocks: () => this.failingBlocks,
     });
+  }
+
+  private deviceOf(image: Image): HomeDevice {
+    return this.writer.home(image).device;
   }
 
   private get failingBlocks(): number {
@@ -224,6 +229,7 @@ export class VolumeParts {
       ...this.shared,
       gates: this.gates,
       civil: () => this.options.clock.civil(),
+      device: (image) => this.deviceOf(image),
       whenFrames: (use) => this.whenFrames(use),
       clean: (image, done) => this.writer.flush(image, this.ticker.tick(), true, done),
       journal: () => this.durability ?? NO_JOURNAL,
@@ -259,6 +265,7 @@ export class VolumeParts {
     const file = this.options.home.open(slot);
     if (typeof file === "number") return file;
     if (this.through !== undefined) file.giveUpDirect();
+    for (const fd of file.descriptors) this.options.io.prepare(fd);
     const image = new Image(slot, this.cache.frames, this.table, file);
     this.writer.opened(image);
     this.journaling?.opened(image);

@@ -12,6 +12,7 @@ import type { Image } from "../cache/images.ts";
 import type { WriteCache } from "../cache/write-cache.ts";
 import { FALLOC } from "../sys/constants.ts";
 import type { Io } from "../sys/io.ts";
+import type { HomeDevice } from "../writeback/devices.ts";
 import type { Gates } from "./gates.ts";
 import type { Space } from "./space.ts";
 
@@ -24,7 +25,10 @@ export interface ReshapeContext {
   readonly gates: Gates;
   readonly space: Space;
   readonly ticker: Ticker;
+  nowUs(): number;
   civil(): { seconds: number; nanoseconds: number };
+  /** Where the home of `image` lies. */
+  device(image: Image): HomeDevice;
   /** Calls back when at least one frame is free. */
   whenFrames(use: () => void): void;
   /** Takes everything of `image` home, and flushes it there. 0 or a negated error number. */
@@ -94,7 +98,7 @@ export class Reshape {
       image.beginCut(size, context.journal().lastCommit);
       const declared = yield* reshape.declare(image, [{ kind: "truncate", offset: size, length: 0 }]);
       context.journal().changing();
-      const outcome = yield* result((done) => context.io.truncate(image.file.buffered, size, done));
+      const outcome = yield* reshape.atHome(image, (done) => context.io.truncate(image.file.buffered, size, done));
       if (outcome < 0) {
         image.cutHasFailed = true;
         yield* reshape.failed(image, outcome);
@@ -138,11 +142,13 @@ export class Reshape {
     context.journal().changing();
     // Home may be shorter than the image: its size is what the mode is about, so it comes first.
     if (image.homeSize < image.size) {
-      const grown = yield* result((done) => context.io.truncate(image.file.buffered, image.size, done));
+      const grown = yield* this.atHome(image, (done) => context.io.truncate(image.file.buffered, image.size, done));
       if (grown < 0) return yield* this.failed(image, grown);
       image.homeSize = image.size;
     }
-    const outcome = yield* result((done) => context.io.fallocate(image.file.buffered, mode, offset, length, done));
+    const outcome = yield* this.atHome(image, (done) =>
+      context.io.fallocate(image.file.buffered, mode, offset, length, done),
+    );
     if (outcome < 0) return yield* this.failed(image, outcome);
     if (zeroes) this.discard(image, offset, end, spares);
     if (!keepsSize && end > image.size) image.setHomeAndSize(end);
@@ -178,16 +184,26 @@ export class Reshape {
     return outcome;
   }
 
+  /** A change of the shape of `image` at home, which may take long. */
+  private *atHome(image: Image, begin: (done: (result: number) => void) => void): Task<number> {
+    image.shapingSinceUs = this.context.nowUs();
+    this.context.device(image).watch();
+    const outcome = yield* result(begin);
+    image.shapingSinceUs = Number.POSITIVE_INFINITY;
+    return outcome;
+  }
+
   /** copy_file_range(2) between images, at home, where it may share blocks. Bytes copied, or a negated error number. */
   copy(from: Image, fromOffset: number, to: Image, toOffset: number, length: number): Task<number> {
     const { context } = this;
     const touch = (): void => this.touch(to);
     const changed = (end: number): void => this.changed(to, toOffset, end, false);
+    const atHome = (begin: (done: (result: number) => void) => void): Task<number> => this.atHome(to, begin);
     const body = function* (): Task<number> {
       if (context.journal().refusesCopies) return -E.EOPNOTSUPP; // only since
       if (from.dirty.count + to.blocks > 0) return WRITTEN_MEANWHILE;
       context.journal().changing();
-      const outcome = yield* result((done) => {
+      const outcome = yield* atHome((done) => {
         context.io.copyRange(from.file.buffered, fromOffset, to.file.buffered, toOffset, length, done);
       });
       if (outcome <= 0) return outcome;

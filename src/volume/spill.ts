@@ -1,6 +1,6 @@
 /**
- * Payloads of writes that wait for a device that is crowding, outside the cache: their frames are wanted for requests that others
- * make. Bounded; beyond that they stay where they are, and at last no request can be read any more.
+ * Payloads of writes that wait, outside the cache: their frames are wanted for requests that others make. Bounded; beyond that they
+ * stay where they are, and at last no request can be read any more.
  */
 import { SPILL_BYTES_MAX } from "../base/limits.ts";
 import { BLOCK_BYTES, type FrameNo } from "../base/units.ts";
@@ -44,10 +44,10 @@ export class Spill {
    * Puts the payload into frames again, whose numbers are in `frames` then. If too few are free, those of `others` that wait are taken
    * instead: with nothing left to go home, they might wait for this one. False if even they are not enough.
    */
-  give(frames: Int32Array, others: Iterable<Int32Array>): boolean {
+  give(frames: Int32Array, others: Iterable<{ frames: Int32Array }>): boolean {
     for (const other of others) {
       if (this.allocator.free >= frames.length) break;
-      if (!this.has(other)) this.take(other);
+      if (!this.has(other.frames)) this.take(other.frames);
     }
     this.allocator.ready();
     if (this.allocator.free < frames.length) return false;

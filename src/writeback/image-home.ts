@@ -90,10 +90,11 @@ export class ImageHome {
     this.growth = new Growth(image, context.io, this.lanes, () => context.cache.commits.homeLimit(image));
   }
 
-  /** Since when nothing is heard of a device flush, or of any home read, that is under way; Infinity without one. */
+  /** Since when nothing is heard of what is under way at home, but for writes; Infinity without any. */
   get quietSinceUs(): number {
-    const { homeReads, readsHeardUs } = this.image;
-    return homeReads > 0 ? Math.min(readsHeardUs, this.flushBeganUs) : this.flushBeganUs;
+    const { homeReads, readsHeardUs, shapingSinceUs } = this.image;
+    const quietSinceUs = Math.min(this.flushBeganUs, shapingSinceUs);
+    return homeReads > 0 ? Math.min(readsHeardUs, quietSinceUs) : quietSinceUs;
   }
 
   /** Asks for a flush of all that was written up to `since`. */

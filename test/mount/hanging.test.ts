@@ -171,3 +171,30 @@ test.for(IOS)("reads that hang keep no memory of others, and are told of (--io %
   for (const one of reads) expect(await one).toMatchObject({ code: 0 });
   expect(await daemon.umount()).toMatchObject({ code: 0 });
 });
+
+test.for(IOS)(
+  "a discard that hangs is told of, and writes that wait behind it keep no frames of others (--io %s)",
+  async (io, context) => {
+    need(context, ...FAULTY_NEEDS, "fallocate");
+    const backing = scratchDirectory("backing");
+    const source = await noise(64);
+    const image = await FaultyImage.make(join(backing, "stuck"), 64 * MiB);
+    const daemon = await mountHypegear({ backing, args: ["--cache-size", "32M", "--io", io] });
+    const [stuck, well] = [join(daemon.mountpoint, "stuck"), join(daemon.mountpoint, "well")];
+    await image.hang();
+    const discard = run("fallocate", ["--punch-hole", "--offset", "0", "--length", "4096", stuck]);
+    await waitFor("it to be told of", async () => (await isStalled(daemon, "stuck")) === true);
+    const writes = Array.from({ length: 48 }, (_, i) => write(source, stuck, i + 1, 1, "oflag=direct"));
+    await sleep(500);
+
+    expect(await write(source, well, 0, 64, "conv=fsync")).toMatchObject({ code: 0 });
+    await expectSame(well, source);
+
+    await image.resume();
+    expect(await discard).toMatchObject({ code: 0 });
+    for (const one of writes) expect(await one).toMatchObject({ code: 0 });
+    expect(await daemon.umount()).toMatchObject({ code: 0 });
+    const same = ["cmp", "--ignore-initial", `${MiB}`, "--bytes", `${48 * MiB}`, image.path, source] as const;
+    expect(await run(same[0], same.slice(1))).toMatchObject({ code: 0 });
+  },
+);

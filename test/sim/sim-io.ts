@@ -60,6 +60,8 @@ export class SimIo implements Io {
     this.latencyUs = latencyUs;
   }
 
+  prepare(): void {}
+
   begin(): void {}
 
   get inflight(): number {

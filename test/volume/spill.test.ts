@@ -24,6 +24,8 @@ function filled(first: number, count: number, fill: number): Int32Array {
   });
 }
 
+const waiting = (...all: Int32Array[]): { frames: Int32Array }[] => all.map((frames) => ({ frames }));
+
 const firstBytes = (frames: Int32Array): number[] =>
   Array.from(frames, (frame) => slab.frameView(asFrame(frame))[slab.frameIndex(asFrame(frame))]!);
 
@@ -48,9 +50,9 @@ test("with too few frames free, it gets those of others that wait, and theirs ar
   const gone = new Int32Array(3);
   allocator.ready();
   allocator.take(3, gone);
-  expect(spill.give(payload, [payload, first])).toBe(false);
+  expect(spill.give(payload, waiting(payload, first))).toBe(false);
   expect([payload, first].map((one) => spill.has(one))).toEqual([true, true]);
-  expect(spill.give(payload, [payload, first, second])).toBe(true);
+  expect(spill.give(payload, waiting(payload, first, second))).toBe(true);
   expect(firstBytes(payload)).toEqual([7, 8, 9]);
   expect(spill.has(second)).toBe(true);
   for (const frame of gone) allocator.release(asFrame(frame));
