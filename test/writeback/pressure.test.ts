@@ -52,5 +52,5 @@ test("what is dirty for a crowding device does not count for others, who get hal
   expect(pressure.hasRoom(8000 + aside, 1)).toBe(false);
   expect(pressure.delayUs(8000, 1, true)).toBe(0);
   expect(pressure.delayUs(8000 + aside - 1, 256, true)).toBe(DELAY_US_MAX);
-  expect(pressure.delayUs(7999, 256)).toBe(DELAY_US_MAX);
+  expect(pressure.delayUs(8099, 256)).toBe(DELAY_US_MAX);
 });
