@@ -67,12 +67,12 @@ export class Choice {
   private chooseVictims(into: Int32Array): number {
     const { policy, pressure } = this.context;
     const { waiting } = this;
-    // What is on its way, or waits for a slow flush, may be nearly all: nothing else can make room then.
-    const { isPressing } = this;
     if (waiting > pressure.start) this.cleaning = true;
     else if (waiting <= pressure.start * CLEAN_TO) this.cleaning = false;
-    if (!this.cleaning && !isPressing) return 0;
-    const surplus = isPressing ? waiting : Math.ceil(waiting - pressure.start * CLEAN_TO);
+    const isAll = this.context.isDraining() || !this.cleaning;
+    // Not cleaning, and writes wait all the same: nearly all is on its way, or waits for a slow flush, and only the rest can make room.
+    if (!this.cleaning && !this.isPressing) return 0;
+    const surplus = isAll ? waiting : Math.ceil(waiting - pressure.start * CLEAN_TO);
     return policy.victims(Math.min(Math.max(surplus, 1), into.length), into);
   }
 
