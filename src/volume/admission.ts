@@ -7,7 +7,7 @@
 import type { Ticker } from "../base/clock.ts";
 import { E } from "../base/errno.ts";
 import { Fifo } from "../base/fifo.ts";
-import { FAILING_SHARE, SPILL_AFTER_US } from "../base/limits.ts";
+import { FAILING_SHARE } from "../base/limits.ts";
 import type { Timers } from "../base/timers.ts";
 import { asBlock, BLOCK_BYTES, blocksTouched, type FrameNo, type InodeSlot } from "../base/units.ts";
 import { NONE } from "../cache/frames.ts";
@@ -44,6 +44,8 @@ export interface AdmissionContext {
   isFull(): boolean;
   /** A write to bytes `offset` to `end` - 1 of `image` must wait for others to go home. */
   isHeld(image: Image, offset: number, end: number): boolean;
+  /** Images lie on more than one device. */
+  hasSeveralDevices(): boolean;
   /** The device that `image` lies on is crowding. */
   isCrowding(image: Image): boolean;
   /** Blocks of images whose home writes fail. */
@@ -65,6 +67,17 @@ interface ParkedWrite {
   done: (result: number) => void;
 }
 
+/** The writes of one class are let in one after the other. */
+interface Turn {
+  /** When the delay of the last write that was let in was over. */
+  pacedUs: number;
+  /** The write that is next, and when its own delay is over. */
+  head: ParkedWrite | undefined;
+  dueUs: number;
+}
+
+const NOTHING: readonly ParkedWrite[] = [];
+
 export class Admission {
   private readonly context: AdmissionContext;
   /** Waiting for the delay or for room. */
@@ -75,18 +88,14 @@ export class Admission {
   private readonly held = new Fifo<ParkedWrite>();
   /** Waiting behind gates. */
   private readonly behind = new Set<ParkedWrite>();
-  /** When the delay of the last write that was let in was over, and the write that is next, with when its own is. */
-  private pacedUs = 0;
-  private head: ParkedWrite | undefined;
-  private headDueUs = 0;
-  /** Since when there are too few free frames to read a request; Infinity: there are enough. */
-  private starvedSinceUs = Number.POSITIVE_INFINITY;
+  private readonly brisk: Turn = { pacedUs: 0, head: undefined, dueUs: 0 };
+  private readonly ordinary: Turn = { pacedUs: 0, head: undefined, dueUs: 0 };
   /** When a timer looks again; Infinity: none is set. */
   private wakesAtUs = Number.POSITIVE_INFINITY;
 
   constructor(context: AdmissionContext) {
     this.context = context;
-    this.spill = new Spill(context.slab, context.cache.allocator);
+    this.spill = new Spill({ ...context, allocator: context.cache.allocator });
   }
 
   /** Writes that wait for delay or room. */
@@ -220,7 +229,8 @@ export class Admission {
   }
 
   private enqueue(write: ParkedWrite): void {
-    if (this.line.length === 0) this.pacedUs = this.context.nowUs();
+    const turn = this.hasClasses && this.isBrisk(write.slot) ? this.brisk : this.ordinary;
+    if (this.headOf(turn) === undefined) turn.pacedUs = this.context.nowUs();
     this.line.push(write.slot, write.frames.length, write);
     this.pumpLine();
   }
@@ -244,34 +254,23 @@ export class Admission {
   pump(): void {
     for (let left = this.held.length; left > 0; left--) this.proceed(this.held.shift()!);
     this.pumpLine();
-    if (this.line.length + this.held.length + this.behind.size > 0) this.makeRoom();
-    else this.starvedSinceUs = Number.POSITIVE_INFINITY;
-  }
-
-  /** What waits must not keep the last frames for long: no request could be read any more, whomever it is for. */
-  private makeRoom(): void {
-    const { cache, timers } = this.context;
-    const now = this.context.nowUs();
-    if (cache.allocator.ready()) this.starvedSinceUs = Number.POSITIVE_INFINITY;
-    else if (this.starvedSinceUs === Number.POSITIVE_INFINITY) {
-      this.starvedSinceUs = now;
-      timers.at(now + SPILL_AFTER_US, () => undefined);
-    }
-    if (now - this.starvedSinceUs < SPILL_AFTER_US) return;
-    for (const { slot, frames } of this.parked()) {
-      if (this.spill.isFull) return;
-      if (!this.spill.has(frames) && !this.isBrisk(slot)) this.spill.take(frames);
-    }
+    const isAnyParked = this.line.length + this.held.length + this.behind.size > 0;
+    this.spill.relieve(isAnyParked ? this.parked() : NOTHING, ({ slot }) => this.isBrisk(slot));
   }
 
   private pumpLine(): void {
-    const { pressure } = this.context;
+    if (this.hasClasses) this.pumpTurn(this.brisk);
+    else this.context.pressure.briskDemand = 0;
+    this.pumpTurn(this.ordinary);
+  }
+
+  private pumpTurn(turn: Turn): void {
     for (;;) {
-      if (pressure.crowding > 0) this.line.prefer((write) => this.hasRoom(write));
-      const { head } = this.line;
-      pressure.demand = head?.frames.length ?? 0;
-      if (head !== this.head) this.headDueUs = head === undefined ? 0 : this.pacedUs + this.delayOf(head);
-      this.head = head;
+      const head = this.headOf(turn);
+      if (turn === this.brisk) this.context.pressure.briskDemand = head?.frames.length ?? 0;
+      else this.context.pressure.demand = head?.frames.length ?? 0;
+      if (head !== turn.head) turn.dueUs = head === undefined ? 0 : turn.pacedUs + this.delayOf(head);
+      turn.head = head;
       if (head === undefined) return;
       if (this.context.isFull()) return;
       if (!this.hasRoom(head)) {
@@ -279,16 +278,32 @@ export class Admission {
         return;
       }
       const now = this.context.nowUs();
-      if (now < this.headDueUs) {
-        this.wake();
+      if (now < turn.dueUs) {
+        this.wake(turn.dueUs);
         return;
       }
       if (this.spill.has(head.frames) && !this.spill.give(head.frames, this.parked())) return;
       this.line.shift();
-      this.pacedUs = now;
+      turn.pacedUs = now;
       head.waited = true;
       this.proceed(head);
     }
+  }
+
+  /** A device is crowding, and there are others, whose writes do not wait for its. */
+  private get hasClasses(): boolean {
+    return this.context.pressure.crowding > 0 && this.context.hasSeveralDevices();
+  }
+
+  /** What is next in line of those whose turn it is. */
+  private headOf(turn: Turn): ParkedWrite | undefined {
+    if (!this.hasClasses) return this.line.head;
+    return this.line.first(({ slot }) => this.isBrisk(slot) === (turn === this.brisk));
+  }
+
+  /** Writes wait, and not only for a device that is crowding: what others do may help. */
+  get isCrowded(): boolean {
+    return this.line.length > 0 && (!this.hasClasses || this.context.pressure.briskDemand > 0);
   }
 
   /** All that waits, but for what is being completed from home. */
@@ -307,10 +322,10 @@ export class Admission {
     return true;
   }
 
-  private wake(): void {
-    if (this.wakesAtUs <= this.headDueUs) return;
-    this.wakesAtUs = this.headDueUs;
-    this.context.timers.at(this.headDueUs, () => {
+  private wake(atUs: number): void {
+    if (this.wakesAtUs <= atUs) return;
+    this.wakesAtUs = atUs;
+    this.context.timers.at(atUs, () => {
       this.wakesAtUs = Number.POSITIVE_INFINITY;
     });
   }

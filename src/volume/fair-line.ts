@@ -48,9 +48,10 @@ export class FairLine<T> {
     return this.next!.waiting.at(0)!.item;
   }
 
-  /** From now on `head` is the first of an image that is `eligible`, if any such waits. */
-  prefer(eligible: (item: T) => boolean): void {
+  /** What is next of those images whose first is `eligible`; undefined: nothing of them waits. Else it is `head` now. */
+  first(eligible: (item: T) => boolean): T | undefined {
     this.next = this.least(eligible);
+    return this.next?.waiting.at(0)!.item;
   }
 
   /** All that waits. */
@@ -61,7 +62,7 @@ export class FairLine<T> {
   /** Takes `head` out. */
   shift(): void {
     const flow = this.next ?? this.least(anyone)!;
-    this.now = Math.max(this.now, flow.waiting.shift()!.start); // others may have been preferred meanwhile
+    this.now = Math.max(this.now, flow.waiting.shift()!.start); // others may have come first (`first`)
     this.next = undefined;
     if (--this.length > 0) return;
     this.flows.clear();

@@ -209,6 +209,7 @@ export class VolumeParts {
       growing: (image, end) => this.growing(image, end),
       isFull: () => this.durability?.isFull ?? false,
       isHeld: (image, offset, end) => this.durability?.isHeld(image, offset, end) ?? false,
+      hasSeveralDevices: () => this.writer.devices.all.length > 1,
       isCrowding: (image) => this.deviceOf(image) === this.writer.devices.crowding,
       failingBlocks: () => this.failingBlocks,
     });
@@ -246,7 +247,7 @@ export class VolumeParts {
       image: (slot: InodeSlot) => this.images.get(slot),
       open: (slot: InodeSlot) => this.open(slot),
       dirtyLimit: () => this.pressure.limit,
-      isCrowded: () => this.admission.waiting > 0,
+      isCrowded: () => this.admission.isCrowded,
     };
     return new Journaling(context, journal, this.mode);
   }

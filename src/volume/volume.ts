@@ -363,11 +363,16 @@ export class Volume extends VolumeParts implements ImageData {
   pump(): void {
     this.gates.pump();
     this.writer.devices.measure(this.cache.blocks);
-    while (this.frameWaiters.length > 0 && this.cache.allocator.readyForOne()) this.frameWaiters.shift()!();
+    this.giveFrames();
     this.admission.pump();
+    this.giveFrames(); // what was put aside has left some
     this.durability?.pump();
     this.writer.pump();
     this.drain.pump();
+  }
+
+  private giveFrames(): void {
+    while (this.frameWaiters.length > 0 && this.cache.allocator.readyForOne()) this.frameWaiters.shift()!();
   }
 
   /** Writes that wait for the dirty curve. */

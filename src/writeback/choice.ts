@@ -2,7 +2,7 @@
 import type { FrameNo } from "../base/units.ts";
 import { NONE } from "../cache/frames.ts";
 import type { Image } from "../cache/images.ts";
-import type { HomeDevice } from "./devices.ts";
+import type { HomeDevice, HomeDevices } from "./devices.ts";
 import type { ImageHome } from "./image-home.ts";
 import type { WriterContext } from "./writer.ts";
 
@@ -12,6 +12,7 @@ const CLEAN_TO = 0.9;
 const ANY = (): boolean => true;
 
 export interface ChoiceContext extends WriterContext {
+  readonly devices: HomeDevices;
   /** The ways home of all images in use. */
   readonly homes: ReadonlyMap<Image, ImageHome>;
   /** Blocks of home writes in flight. */
@@ -49,13 +50,16 @@ export class Choice {
     if (old > 0) return old;
     const extensions = this.chooseExtensions(into, isIts);
     if (extensions > 0) return extensions;
-    return this.isPressing ? this.chooseDirty(into, isIts, 0) : 0;
+    return this.isPressing(device) ? this.chooseDirty(into, isIts, 0) : 0;
   }
 
-  /** All is to go home, or a write waits until there is room for it. */
-  private get isPressing(): boolean {
-    const { cache, pressure } = this.context;
-    return this.context.isDraining() || (pressure.demand > 0 && cache.blocks + pressure.demand > pressure.limit);
+  /** All is to go home, or a write waits until there is room for it that `device` can make. */
+  private isPressing(device: HomeDevice | undefined): boolean {
+    const { cache, devices, pressure } = this.context;
+    if (this.context.isDraining()) return true;
+    const isCrowding = devices.crowding === undefined || devices.crowding === device || devices.all.length === 1;
+    const demand = isCrowding ? pressure.demand : pressure.briskDemand;
+    return demand > 0 && cache.blocks + demand > pressure.limit;
   }
 
   /** Blocks that are dirty and not on their way. */
@@ -71,7 +75,7 @@ export class Choice {
     else if (waiting <= pressure.start * CLEAN_TO) this.cleaning = false;
     const isAll = this.context.isDraining() || !this.cleaning;
     // Not cleaning, and writes wait all the same: nearly all is on its way, or waits for a slow flush, and only the rest can make room.
-    if (!this.cleaning && !this.isPressing) return 0;
+    if (!this.cleaning && !this.isPressing(undefined)) return 0;
     const surplus = isAll ? waiting : Math.ceil(waiting - pressure.start * CLEAN_TO);
     return policy.victims(Math.min(Math.max(surplus, 1), into.length), into);
   }

@@ -70,7 +70,7 @@ export class HomeDevices {
       let others = 0; // perhaps counted twice, when they are being superseded
       if (this.all.length > 1)
         for (const home of this.context.homes()) if (home.device !== device) others += home.image.blocks;
-      if (!pressure.isMost(dirty - others)) continue;
+      if (!pressure.isMost(dirty - others) || dirty - others < pressure.crowding) continue;
       this.crowding = device;
       pressure.crowding = dirty - others;
       pressure.others = others;

@@ -18,6 +18,8 @@ export class Pressure {
   limit = 0;
   /** Blocks that the first write in line waits for; 0 when none does. */
   demand = 0;
+  /** The same of those on other devices than the one that is crowding. */
+  briskDemand = 0;
   /** Blocks of the device that is crowding, and of all others, at the turn's beginning; 0 and 0: none is. */
   crowding = 0;
   others = 0;

@@ -76,6 +76,7 @@ export class Writer {
     this.deviceFlushes = new DeviceFlushes({ ...context, devices, homes, pacer, isPressed: () => this.isPressed });
     this.choice = new Choice({
       ...context,
+      devices,
       homes,
       inflightBlocks: () => this.inflightBlocks,
       isDraining: () => this.draining,

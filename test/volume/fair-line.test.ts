@@ -46,12 +46,12 @@ test("who comes back does not get what it did not ask for before", () => {
   expect(next.filter((one) => one === "b")).toHaveLength(10);
 });
 
-test("one that is preferred goes first, as long as any waits", () => {
+test("the first of some comes before what is next, as long as any of them waits", () => {
   const line = new FairLine<string>();
   for (const name of ["a1", "a2"]) line.push(A, 1, name);
   line.push(B, 100, "b1");
   const next = (): string => {
-    line.prefer((name) => name.startsWith("b"));
+    line.first((name) => name.startsWith("b"));
     return served(line, 1)[0]!;
   };
   expect([...line.items()]).toEqual(["a1", "a2", "b1"]);
