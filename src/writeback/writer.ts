@@ -198,29 +198,28 @@ export class Writer {
   }
 
   private pumpBackground(): void {
-    const { isPressed } = this;
-    const hasTurn = ({ reads, writes }: HomeDevice): boolean =>
-      writes < (reads > 0 && !isPressed ? HOME_WRITES_BESIDE_READS : HOME_WRITES_MAX);
-    while (this.devices.all.some(hasTurn)) {
-      const sweep = this.nextSweep(hasTurn);
+    while (this.devices.all.some(this.hasTurn)) {
+      const sweep = this.nextSweep();
       if (sweep === undefined) return;
       if (!this.draining && !this.pacer.mayWrite()) return;
       this.startFrom(sweep, false);
     }
   }
 
+  /** Another home write may begin on the device. */
+  private readonly hasTurn = ({ reads, writes }: HomeDevice): boolean =>
+    writes < (reads > 0 && !this.isPressed ? HOME_WRITES_BESIDE_READS : HOME_WRITES_MAX);
+
   /** The sweep whose next block may go; undefined: none may, or there is none. */
-  private nextSweep(hasTurn: (device: HomeDevice) => boolean): Sweep | undefined {
+  private nextSweep(): Sweep | undefined {
     const { chosen, choice, devices, sweep } = this;
-    const begun = devices.all.find((device) => !device.sweep.isEmpty && hasTurn(device));
-    if (begun !== undefined) return begun.sweep;
+    for (const device of devices.all) if (!device.sweep.isEmpty && this.hasTurn(device)) return device.sweep;
     if (sweep.isEmpty && !this.fill(sweep, choice.choose(chosen))) return undefined;
     const next = this.deviceOf(sweep);
-    if (next === undefined || hasTurn(next)) return sweep;
-    const other = devices.all.find(
-      (device) => hasTurn(device) && this.fill(device.sweep, choice.chooseFor(device, chosen)),
-    );
-    return other?.sweep;
+    if (next === undefined || this.hasTurn(next)) return sweep;
+    for (const device of devices.all)
+      if (this.hasTurn(device) && this.fill(device.sweep, choice.chooseFor(device, chosen))) return device.sweep;
+    return undefined;
   }
 
   /** Writers are being delayed: reads no longer come first. */

@@ -5,7 +5,7 @@ const ROWS: readonly Omit<Mutant, "histories">[] = [
   {
     bug: "what was chosen for a device beside another waits until it is chosen so again",
     file: "src/writeback/writer.ts",
-    find: "if (begun !== undefined) return begun.sweep;",
+    find: "for (const device of devices.all) if (!device.sweep.isEmpty && this.hasTurn(device)) return device.sweep;",
     replace: "",
     seeds: 1000,
   },
