@@ -37,7 +37,7 @@ export const CACHE: readonly Mutant[] = [
     file: "src/cache/write-cache.ts",
     find: "frames.setSince(frame, frames.since(old));",
     replace: "frames.setSince(frame, frames.stamp(frame));",
-    seeds: 150,
+    seeds: 800,
   },
   {
     bug: "a small overwrite loses the older bytes behind it",
