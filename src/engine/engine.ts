@@ -258,7 +258,10 @@ export class Engine {
     const image = pathOf(this.inodes, slot);
     const seconds = HOME_STALLED_US / 1e6;
     if (isStalled) {
-      this.log.warn({ image }, `home of ${image} has not answered for ${seconds} s: its data waits, others are served`);
+      this.log.warn(
+        { image },
+        `home of ${image} has not answered for ${seconds} s: its data waits, other devices are served`,
+      );
     } else this.log.info({ image }, `home of ${image} answers again`);
   }
 

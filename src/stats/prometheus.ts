@@ -70,7 +70,7 @@ const FAMILIES: readonly Family[] = [
   ),
   gauge(
     "hypegear_stalled_images",
-    "Images of whose device nothing is heard: their data is kept, others are served.",
+    "Images of whose device nothing is heard: their data is kept, other devices are served.",
     (d) => d.images.stalled,
   ),
   {

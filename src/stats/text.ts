@@ -60,7 +60,7 @@ function failing({ images, writeback }: StatsDocument): string {
     found.push(`${loud(images.failing)} CANNOT BE WRITTEN HOME${before}: data kept and retried, see images.json`);
   if (images.stalled > 0)
     found.push(
-      `${loud(images.stalled)} WITHOUT AN ANSWER OF THE DEVICE: data kept, others are served, see images.json`,
+      `${loud(images.stalled)} WITHOUT AN ANSWER OF THE DEVICE: data kept, other devices are served, see images.json`,
     );
   return found.length === 0 ? `nothing${before}` : found.join("; ");
 }

@@ -179,13 +179,13 @@ export class Ring {
 
   /**
    * Lets up to `bounded` kernel threads of this ring sleep in the I/O of files at a time, in place of four a processor: what hangs takes one
-   * each. False if the kernel cannot (before 5.15).
+   * each. Kernels before 5.15 cannot, and keep to theirs.
    */
-  allowWorkers(bounded: number): boolean {
+  allowWorkers(bounded: number): void {
     const most = Buffer.alloc(8);
     most.writeUInt32LE(bounded, 0); // then those for other I/O: 0 leaves them as they are
     const register = layout.SYS_io_uring_register;
-    return libc.syscall(register, this.fd, layout.REGISTER.IOWQ_MAX_WORKERS, libc.addressOfBuffer(most), 2, 0, 0) >= 0;
+    libc.syscall(register, this.fd, layout.REGISTER.IOWQ_MAX_WORKERS, libc.addressOfBuffer(most), 2, 0, 0);
   }
 
   /** Lets the kernel keep the file `fd` open until every operation of this ring is over: registered files go with the ring. */

@@ -103,7 +103,7 @@ test.for(IOS)(
     await waitFor("it to be told of", async () => (await isStalled(daemon, "stuck")) === true);
     expect(await isStalled(daemon, "well")).toBe(false);
     expect((await statsOf(daemon)).images).toMatchObject({ stalled: 1, failing: 0 });
-    expect(daemon.log).toMatch(/home of stuck has not answered for 5 s: its data waits, others are served/);
+    expect(daemon.log).toMatch(/home of stuck has not answered for 5 s: its data waits, other devices are served/);
 
     await image.resume();
     expect(await flushed).toMatchObject({ code: 0 });

@@ -59,7 +59,7 @@ test("failing images stand out", () => {
 
 test("so do stalled ones, beside those that fail", () => {
   expect(line("failing", { stalledImages: 1 })).toBe(
-    "failing   1 IMAGE WITHOUT AN ANSWER OF THE DEVICE: data kept, others are served, see images.json",
+    "failing   1 IMAGE WITHOUT AN ANSWER OF THE DEVICE: data kept, other devices are served, see images.json",
   );
   expect(line("failing", { failingImages: 1, stalledImages: 2 })).toMatch(
     /CANNOT BE WRITTEN HOME.*; 2 IMAGES WITHOUT AN ANSWER/,
