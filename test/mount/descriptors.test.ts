@@ -1,4 +1,4 @@
-/** Fault 25: the engine has no descriptors left. Who asks for a file more gets EMFILE; all other devices are served, and nothing is lost. */
+/** Fault 25: the engine has no descriptors left. Who asks for a file more gets EMFILE; all others are served, and nothing is lost. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
