@@ -91,6 +91,7 @@ export class Engine {
       counters: this.counters,
       clock: this.clock,
       negotiation: this.negotiation,
+      batching: this.batching,
       isKnown: (slot, generation) => this.inodes.known(slot, generation),
       crashed: (error, request) => this.crashed(error, request),
       refused: (result, bytes) => this.refused(result, bytes),
@@ -337,9 +338,8 @@ export class Engine {
   private serve(): Served {
     const { session, batching } = this;
     const before = session.served;
-    session.keepsAnswers = batching.keeps;
     const served = session.serve(TURN_REQUESTS);
-    batching.served(session.served - before, served === Served.budget);
+    batching.served(session.served - before, served === Served.idle);
     return served;
   }
 

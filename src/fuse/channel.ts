@@ -25,6 +25,8 @@ export interface Channel {
    * already, or none may: then nothing was done. `tag` is for `whenPostFails`.
    */
   post(address: number, bytes: number, tag: number): boolean;
+  /** Sends what was posted now. */
+  sendPosted(): void;
   /** Has `failed` called for each posted reply that the kernel does not want (any more). Call it once. */
   whenPostFails(failed: PostFailed): void;
 }
@@ -54,6 +56,10 @@ export class DevChannel implements Channel {
 
   post(address: number, bytes: number, tag: number): boolean {
     return this.io.post(this.fd, address, bytes, tag);
+  }
+
+  sendPosted(): void {
+    this.io.begin();
   }
 
   whenPostFails(failed: PostFailed): void {

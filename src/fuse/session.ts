@@ -16,6 +16,7 @@ import { IoVector } from "../sys/iovec.ts";
 import { Mapping } from "../sys/memory.ts";
 import type { SendRead } from "../volume/reader.ts";
 import { PARKED, type Volume } from "../volume/volume.ts";
+import { type Batching, KEPT_BYTES_MAX } from "./batching.ts";
 import { type Channel, isGone } from "./channel.ts";
 import { In, Notify, Opcode, WriteFlag } from "./constants.ts";
 import { Landing, shiftPayload } from "./landing.ts";
@@ -35,8 +36,6 @@ import {
 const HEAD_BYTES = IN_HEADER_BYTES + In.WRITE.bytes;
 /** fuse_write_out. */
 const WRITE_OUT_BYTES = 8;
-/** Answers to larger writes are never kept back: waking the client is little beside copying so much. */
-const KEPT_BYTES_MAX = 16 * 1024;
 /** Places of answers to writes that wait to be sent, used in turn: more than the ring that sends them has entries. Words of each. */
 const ANSWERS = 1024;
 const ANSWER_WORDS = 8;
@@ -55,6 +54,7 @@ export interface SessionOptions {
   counters: Counters;
   clock: Clock;
   negotiation: Negotiation;
+  batching: Pick<Batching, "together" | "keep">;
   /** True if nodeid and generation are those of a file that the kernel may know. */
   isKnown: (slot: InodeSlot, generation: number) => boolean;
   /** A handler threw: logged once, answered with EIO. */
@@ -85,8 +85,6 @@ export class Session {
   private volume!: Volume;
   private landing!: Landing;
   private changing!: ContentChanging;
-  /** Short answers go out when the loop goes to sleep, not at once. */
-  keepsAnswers = false;
   /** Requests served by this engine. */
   served = 0;
   /** When the READ or WRITE being handled was taken. */
@@ -248,13 +246,15 @@ export class Session {
 
   /** Sends an answer of `bytes` bytes: a header, and behind it the `length` of what a write has written. Those to what moves much leave at once. */
   private answer(bytes: number, error: number, low: number, high: number, length: number): void {
-    const { channel } = this.options;
+    const { channel, batching } = this.options;
     const isKept =
-      this.keepsAnswers &&
-      length <= KEPT_BYTES_MAX &&
+      batching.together > 1 &&
+      length < KEPT_BYTES_MAX &&
       channel.post(this.answerIn(this.nextAnswer, bytes, error, low, high, length), bytes, this.nextAnswer);
-    if (isKept) this.nextAnswer = (this.nextAnswer + 1) % ANSWERS;
-    else this.sent(channel.send(this.answerIn(AT_ONCE, bytes, error, low, high, length), bytes), bytes, low, high);
+    if (isKept) {
+      this.nextAnswer = (this.nextAnswer + 1) % ANSWERS;
+      if (batching.keep(length)) channel.sendPosted();
+    } else this.sent(channel.send(this.answerIn(AT_ONCE, bytes, error, low, high, length), bytes), bytes, low, high);
   }
 
   /** The address of an answer, made in `place`. */

@@ -42,7 +42,7 @@ export interface Io {
   close(fd: number, done: Done): void;
 
   /**
-   * write(2) that says nothing when it succeeds, begun with the next `wait` and done when that goes to sleep: several cost one
+   * write(2) that says nothing when it succeeds, begun with the next `begin` or `wait`, and done when the latter goes to sleep: several cost one
    * system call. The memory must stay as it is until `wait` has been called. False if this Io, or its ring just now, cannot:
    * then nothing was done. `tag`, from 0 to 2^31 - 1, is for `whenPostFails`.
    */

@@ -134,8 +134,8 @@ export class Kernel extends DevChannel {
     this.postFailed = failed;
   }
 
-  /** What the loop does when it goes to sleep. */
-  sendPosted(): void {
+  /** What the loop does too when it goes to sleep. */
+  override sendPosted(): void {
     for (const { address, bytes, tag } of this.posted.splice(0)) {
       const result = this.send(address, bytes);
       if (result < 0) this.postFailed?.(tag, result);
@@ -188,11 +188,23 @@ export function writeRequest(unique: number, size: number): Buffer {
   return request(Opcode.WRITE, unique, body);
 }
 
+/** Keeps as many answers as a test says. */
+class Keeping {
+  together = 1;
+  private kept = 0;
+
+  keep(): boolean {
+    this.kept = (this.kept + 1) % this.together;
+    return this.kept === 0;
+  }
+}
+
 export interface SessionRig {
   session: Session;
   kernel: Kernel;
   slab: Slab;
   allocator: FrameAllocator;
+  batching: Keeping;
   /** What the session had logged. */
   logged: unknown[];
 }
@@ -204,9 +216,11 @@ export function sessionRig(
 ): SessionRig {
   const { slab, allocator } = memory();
   const kernel = new Kernel();
+  const batching = new Keeping();
   const logged: unknown[] = [];
   const session = new Session({
     channel: kernel,
+    batching,
     slab,
     counters: new Counters(new Float64Array(1024)),
     clock: systemClock(),
@@ -216,5 +230,5 @@ export function sessionRig(
     refused: (result, bytes) => logged.push([result, bytes]),
   });
   session.attach({ ...volume, cache: { allocator } } as unknown as Volume, () => 0, handlers);
-  return { session, kernel, slab, allocator, logged };
+  return { session, kernel, slab, allocator, batching, logged };
 }

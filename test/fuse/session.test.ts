@@ -3,6 +3,7 @@ import { E } from "../../src/base/errno.ts";
 import { asFrame, BLOCK_BYTES } from "../../src/base/units.ts";
 import type { Namespace } from "../../src/fs/context.ts";
 import { lookupHandlers } from "../../src/fs/lookup.ts";
+import { KEPT_BYTES_MAX } from "../../src/fuse/batching.ts";
 import { Opcode } from "../../src/fuse/constants.ts";
 import { type Handler, PENDING } from "../../src/fuse/request.ts";
 import { Served } from "../../src/fuse/session.ts";
@@ -54,38 +55,42 @@ test("a request whose landing hits a bug is answered EIO, and the next one is se
   ]);
 });
 
-test("of any number of writes that are answered in one turn, each gets its answer, once", () => {
-  const parked: ((result: number) => void)[] = [];
-  const rig = sessionRig({
-    write: (_, __, ___, frames, defer) => {
-      parked.push(defer());
-      rig.allocator.release(asFrame(frames[0]!));
-      return PARKED;
-    },
-  });
-  const { session, kernel } = rig;
-  session.keepsAnswers = true;
-  const uniques = Array.from({ length: QUEUE * 10 }, (_, i) => 2 * i + 2);
-  kernel.requests.push(...uniques.map((unique) => writeRequest(unique, BLOCK_BYTES)));
-  session.serve(Number.POSITIVE_INFINITY);
-  for (const answer of parked) answer(BLOCK_BYTES);
-  kernel.sendPosted();
-  const answered = kernel.replies().map(({ unique }) => unique);
-  expect(answered.toSorted((a, b) => a - b)).toEqual(uniques);
-});
+test.each([1, 3, 32, Number.POSITIVE_INFINITY])(
+  "of any number of writes that are answered in one turn, %d together, each gets its answer, once",
+  (together) => {
+    const parked: ((result: number) => void)[] = [];
+    const rig = sessionRig({
+      write: (_, __, ___, frames, defer) => {
+        parked.push(defer());
+        rig.allocator.release(asFrame(frames[0]!));
+        return PARKED;
+      },
+    });
+    const { session, kernel, batching } = rig;
+    batching.together = together;
+    const uniques = Array.from({ length: QUEUE * 10 }, (_, i) => 2 * i + 2);
+    kernel.requests.push(...uniques.map((unique) => writeRequest(unique, BLOCK_BYTES)));
+    session.serve(Number.POSITIVE_INFINITY);
+    for (const answer of parked) answer(BLOCK_BYTES);
+    kernel.sendPosted();
+    const answered = kernel.replies().map(({ unique }) => unique);
+    expect(answered.toSorted((a, b) => a - b)).toEqual(uniques);
+  },
+);
 
 test("while answers are kept, short ones leave together, and what has a body or answers much at once", () => {
   const handlers: Partial<Record<number, Handler>> = {
     [Opcode.FSYNC]: () => 0,
     [Opcode.GETATTR]: (_, body) => (body.zeros(8), 0),
   };
-  const { session, kernel } = sessionRig({ write: (_, __, length) => length }, handlers);
-  session.keepsAnswers = true;
+  const { session, kernel, batching } = sessionRig({ write: (_, __, length) => length }, handlers);
+  batching.together = 32;
   kernel.requests.push(
     writeRequest(2, BLOCK_BYTES),
     request(Opcode.FSYNC, 4, Buffer.alloc(16)),
     request(Opcode.GETATTR, 6, Buffer.alloc(16)),
-    writeRequest(8, 16 * BLOCK_BYTES),
+    writeRequest(8, KEPT_BYTES_MAX),
+    writeRequest(10, KEPT_BYTES_MAX - BLOCK_BYTES),
   );
   session.serve(8);
   expect(kernel.replies().map(({ unique }) => unique)).toEqual([6, 8]);
@@ -93,7 +98,20 @@ test("while answers are kept, short ones leave together, and what has a body or 
   expect(kernel.replies()).toMatchObject([
     { unique: 2, error: 0, bytes: 24 },
     { unique: 4, error: 0, bytes: 16 },
+    { unique: 10, error: 0, bytes: 24 },
   ]);
+});
+
+test("as many answers as are to leave together do so in the middle of a turn", () => {
+  const { session, kernel, batching } = sessionRig({ write: (_, __, length) => length });
+  batching.together = 4;
+  for (let unique = 2; unique <= 12; unique += 2) kernel.requests.push(writeRequest(unique, BLOCK_BYTES));
+  session.serve(3);
+  expect(kernel.replies()).toEqual([]);
+  session.serve(8);
+  expect(kernel.replies().map(({ unique }) => unique)).toEqual([2, 4, 6, 8]);
+  kernel.sendPosted();
+  expect(kernel.replies().map(({ unique }) => unique)).toEqual([10, 12]);
 });
 
 describe("a reply that the kernel does not take", () => {
@@ -117,7 +135,7 @@ describe("a reply that the kernel does not take", () => {
   ];
 
   function keeping(rig: SessionRig): SessionRig {
-    rig.session.keepsAnswers = true;
+    rig.batching.together = 32;
     return rig;
   }
 
