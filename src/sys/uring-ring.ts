@@ -57,6 +57,8 @@ export class Ring {
   private readonly entries: { address: number; bytes: number };
   /** Our side of the submission ring: the next entry to fill. The kernel sees it at the next entering. */
   private tail = 0;
+  /** The kernel's side as it was at the last entering, the only time that it takes entries. */
+  private head = 0;
 
   /** A ring of `sqEntries` submissions and `cqEntries` completions (powers of two). Throws Failure when the kernel refuses. */
   constructor(sqEntries: number, cqEntries: number) {
@@ -91,7 +93,7 @@ export class Ring {
 
   /** How many entries can be pushed now. */
   room(): number {
-    const queued = (this.tail - Atomics.load(this.words, this.sqHead)) | 0;
+    const queued = this.queued();
     return Math.min(this.sqEntries - queued, this.cqEntries - this.running - queued);
   }
 
@@ -137,7 +139,7 @@ export class Ring {
 
   /** Entries pushed and not yet taken by the kernel. */
   queued(): number {
-    return (this.tail - Atomics.load(this.words, this.sqHead)) | 0;
+    return (this.tail - this.head) | 0;
   }
 
   /** Submits what is queued and lets completions appear, without sleeping. */
@@ -209,6 +211,7 @@ export class Ring {
     Atomics.store(this.words, this.sqTail, this.tail);
     const enter = layout.SYS_io_uring_enter;
     const result = libc.syscall(enter, this.fd, queued, minComplete, flags, argument, argumentBytes);
+    this.head = Atomics.load(this.words, this.sqHead);
     const left = this.queued();
     this.running += queued - left; // not the result: that is ETIME or EINTR at times when entries were taken
     if (left === 0) {
