@@ -16,7 +16,7 @@ import { IoVector } from "../sys/iovec.ts";
 import { Mapping } from "../sys/memory.ts";
 import type { SendRead } from "../volume/reader.ts";
 import { PARKED, type Volume } from "../volume/volume.ts";
-import { type Batching, KEPT_BYTES_MAX } from "./batching.ts";
+import type { Batching } from "./batching.ts";
 import { type Channel, isGone } from "./channel.ts";
 import { In, Notify, Opcode, WriteFlag } from "./constants.ts";
 import { Landing, shiftPayload } from "./landing.ts";
@@ -31,17 +31,10 @@ import {
   ReplyBody,
   Request,
 } from "./request.ts";
+import { ShortAnswers } from "./short-answers.ts";
 
 /** Header and the structure of READ or WRITE. */
 const HEAD_BYTES = IN_HEADER_BYTES + In.WRITE.bytes;
-/** fuse_write_out. */
-const WRITE_OUT_BYTES = 8;
-/** Places of answers to writes that wait to be sent, used in turn: more than the ring that sends them has entries. Words of each. */
-const ANSWERS = 1024;
-const ANSWER_WORDS = 8;
-/** The place behind them: of an answer that is sent at once, however many wait. */
-const AT_ONCE = ANSWERS;
-const ANSWERS_BYTES = (ANSWERS + 1) * ANSWER_WORDS * 4;
 const MEMORY_BYTES = REQUEST_BYTES_MAX + 2 * BLOCK_BYTES;
 
 /** How a turn of `serve` ended. */
@@ -76,9 +69,7 @@ export class Session {
   private readonly out = Mapping.anonymous(OUT_HEADER_BYTES + MEMORY_BYTES);
   private readonly outWords: Uint32Array;
   private readonly body: ReplyBody;
-  private readonly answerMemory = Mapping.anonymous(ANSWERS_BYTES);
-  private readonly answers = new Uint32Array(this.answerMemory.view(0, ANSWERS_BYTES));
-  private nextAnswer = 0;
+  private readonly answers: ShortAnswers;
   private readonly iov = new IoVector(REQUEST_PAGES_MAX + 4);
   private readonly taken = new Int32Array(REQUEST_PAGES_MAX + 1);
   private handlers: (Handler | undefined)[] = [];
@@ -87,7 +78,7 @@ export class Session {
   private changing!: ContentChanging;
   /** Requests served by this engine. */
   served = 0;
-  /** When the READ or WRITE being handled was taken. */
+  /** When the READ or WRITE being handled was taken, as far as the clock was read. */
   private startedUs = 0;
   /** The ways to answer the READ or WRITE being handled later. Made once, not anew for each that is answered at once. */
   private readonly deferRead = (): SendRead => {
@@ -112,7 +103,8 @@ export class Session {
     const out = this.out.view(0, this.out.bytes);
     this.outWords = new Uint32Array(out, 0, OUT_HEADER_BYTES / 4);
     this.body = new ReplyBody(out, OUT_HEADER_BYTES);
-    options.channel.whenPostFails((place, result) => this.postFailed(place, result));
+    const sent = this.sent.bind(this);
+    this.answers = new ShortAnswers({ ...options, sent });
   }
 
   /**
@@ -128,10 +120,16 @@ export class Session {
 
   /** Serves up to `budget` requests, until none waits. */
   serve(budget: number): Served {
+    this.answers.beginTurn();
+    const outcome = this.serveUpTo(budget);
+    this.answers.endTurn();
+    return outcome;
+  }
+
+  private serveUpTo(budget: number): Served {
     const { channel } = this.options;
     const { landing } = this;
     const { allocator } = this.volume.cache;
-    this.options.clock.nowUs(); // each request is timed from the end of the one before it
     for (let left = budget; left > 0; left--) {
       if (!allocator.ready()) return Served.starved;
       const bytes = channel.receive(landing.address, landing.aim());
@@ -236,43 +234,8 @@ export class Session {
   }
 
   private sendWritten(result: number, low: number, high: number, startedUs: number): void {
-    if (result < 0) {
-      this.sendError(result, low, high);
-      return;
-    }
-    this.answer(OUT_HEADER_BYTES + WRITE_OUT_BYTES, 0, low, high, result);
-    this.options.counters.observe(HistogramSlot.write, this.options.clock.nowUs() - startedUs);
-  }
-
-  /** Sends an answer of `bytes` bytes: a header, and behind it the `length` of what a write has written. Those to what moves much leave at once. */
-  private answer(bytes: number, error: number, low: number, high: number, length: number): void {
-    const { channel, batching } = this.options;
-    const isKept =
-      batching.together > 1 &&
-      length < KEPT_BYTES_MAX &&
-      channel.post(this.answerIn(this.nextAnswer, bytes, error, low, high, length), bytes, this.nextAnswer);
-    if (isKept) {
-      this.nextAnswer = (this.nextAnswer + 1) % ANSWERS;
-      if (batching.keep(length)) channel.sendPosted();
-    } else this.sent(channel.send(this.answerIn(AT_ONCE, bytes, error, low, high, length), bytes), bytes, low, high);
-  }
-
-  /** The address of an answer, made in `place`. */
-  private answerIn(place: number, bytes: number, error: number, low: number, high: number, length: number): number {
-    const at = place * ANSWER_WORDS;
-    this.answers[at] = bytes;
-    this.answers[at + 1] = error;
-    this.answers[at + 2] = low;
-    this.answers[at + 3] = high;
-    this.answers[at + 4] = length;
-    this.answers[at + 5] = 0;
-    return this.answerMemory.address + at * 4;
-  }
-
-  /** The answer in `place` was refused; so soon after, it is still there. */
-  private postFailed(place: number, result: number): void {
-    const at = place * ANSWER_WORDS;
-    this.sent(result, this.answers[at]!, this.answers[at + 2]!, this.answers[at + 3]!);
+    if (result < 0) this.sendError(result, low, high);
+    else this.answers.wrote(result, low, high, startedUs);
   }
 
   private read(slot: InodeSlot): void {
@@ -315,7 +278,7 @@ export class Session {
   }
 
   private sendError(error: number, low: number, high: number): void {
-    this.answer(OUT_HEADER_BYTES, error, low, high, 0);
+    this.answers.ended(error, low, high);
   }
 
   /** Sends what the body has, if anything. */

@@ -64,13 +64,13 @@ export class Counters {
     this.at[slot]! += amount;
   }
 
-  /** Counts `us` in a histogram. Less than 1 counts as 1; the sum and the maximum are exact. */
-  observe(histogram: number, us: number): void {
+  /** Counts `us` in a histogram, `times` times. Less than 1 counts as 1; the sum and the maximum are exact. */
+  observe(histogram: number, us: number, times = 1): void {
     const value = us < 1 ? 1 : us > OBSERVED_US_MAX ? OBSERVED_US_MAX : us;
     const octave = 31 - Math.clz32(value);
     const bucket = octave * SUB_BUCKETS + Math.trunc((value / (1 << octave) - 1) * SUB_BUCKETS);
-    this.at[histogram + bucket]! += 1;
-    this.at[histogram + SUM]! += us;
+    this.at[histogram + bucket]! += times;
+    this.at[histogram + SUM]! += us * times;
     if (us > this.at[histogram + MAX]!) this.at[histogram + MAX] = us;
   }
 

@@ -2,7 +2,7 @@
 import { closeSync, fstatSync, ftruncateSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { systemClock } from "../../src/base/clock.ts";
+import { type Clock, systemClock } from "../../src/base/clock.ts";
 import { E } from "../../src/base/errno.ts";
 import { CACHE_BYTES_MIN, LANDING_FRAMES } from "../../src/base/limits.ts";
 import { asFrame } from "../../src/base/units.ts";
@@ -205,6 +205,7 @@ export interface SessionRig {
   slab: Slab;
   allocator: FrameAllocator;
   batching: Keeping;
+  counters: Counters;
   /** What the session had logged. */
   logged: unknown[];
 }
@@ -213,22 +214,24 @@ export interface SessionRig {
 export function sessionRig(
   volume: { write?: Volume["write"]; read?: Volume["read"] },
   handlers: Partial<Record<number, Handler>> = {},
+  clock: Clock = systemClock(),
 ): SessionRig {
   const { slab, allocator } = memory();
   const kernel = new Kernel();
   const batching = new Keeping();
+  const counters = new Counters(new Float64Array(1024));
   const logged: unknown[] = [];
   const session = new Session({
     channel: kernel,
     batching,
     slab,
-    counters: new Counters(new Float64Array(1024)),
-    clock: systemClock(),
+    counters,
+    clock,
     negotiation: new Negotiation(new ArrayBuffer(4096)),
     isKnown: () => true,
     crashed: (error) => logged.push(error),
     refused: (result, bytes) => logged.push([result, bytes]),
   });
   session.attach({ ...volume, cache: { allocator } } as unknown as Volume, () => 0, handlers);
-  return { session, kernel, slab, allocator, batching, logged };
+  return { session, kernel, slab, allocator, batching, counters, logged };
 }

@@ -1,4 +1,5 @@
 import { describe, expect, onTestFinished, test, vi } from "vitest";
+import type { Clock } from "../../src/base/clock.ts";
 import { E } from "../../src/base/errno.ts";
 import { asFrame, BLOCK_BYTES } from "../../src/base/units.ts";
 import type { Namespace } from "../../src/fs/context.ts";
@@ -7,6 +8,7 @@ import { KEPT_BYTES_MAX } from "../../src/fuse/batching.ts";
 import { Opcode } from "../../src/fuse/constants.ts";
 import { type Handler, PENDING } from "../../src/fuse/request.ts";
 import { Served } from "../../src/fuse/session.ts";
+import { HistogramSlot } from "../../src/stats/counters.ts";
 import type { IoVector } from "../../src/sys/iovec.ts";
 import { Mapping } from "../../src/sys/memory.ts";
 import { PARKED } from "../../src/volume/volume.ts";
@@ -112,6 +114,32 @@ test("as many answers as are to leave together do so in the middle of a turn", (
   expect(kernel.replies().map(({ unique }) => unique)).toEqual([2, 4, 6, 8]);
   kernel.sendPosted();
   expect(kernel.replies().map(({ unique }) => unique)).toEqual([10, 12]);
+});
+
+describe("what a write takes is counted when its answer leaves", () => {
+  /** The counts of writes that each take 10 us, served in turns of so many. */
+  function timesOf(together: number, turns: readonly number[]): number[] {
+    let passed = 0;
+    const clock: Clock = { lastUs: 0, nowUs: () => passed, civil: () => ({ seconds: 0, nanoseconds: 0 }) };
+    const keeping = { ...clock, nowUs: () => (keeping.lastUs = passed) };
+    const write = (_: number, __: number, length: number): number => ((passed += 10), length);
+    const { session, kernel, batching, counters } = sessionRig({ write }, {}, keeping);
+    batching.together = together;
+    for (const requests of turns) {
+      for (let i = 0; i < requests; i++) kernel.requests.push(writeRequest(2, BLOCK_BYTES));
+      session.serve(requests);
+      kernel.sendPosted();
+      passed += 1000;
+    }
+    const { write: histogram } = HistogramSlot;
+    return [counters.countBelow(histogram, Number.POSITIVE_INFINITY), counters.sum(histogram), counters.max(histogram)];
+  }
+
+  test("at once", () => expect(timesOf(1, [3, 2])).toEqual([5, 50, 10]));
+
+  test("at the end of a turn", () => expect(timesOf(8, [3, 2])).toEqual([5, 3 * 30 + 2 * 20, 30]));
+
+  test("in the middle of one", () => expect(timesOf(2, [5])).toEqual([5, 4 * 20 + 10, 20]));
 });
 
 describe("a reply that the kernel does not take", () => {
