@@ -3,6 +3,7 @@
  * Commits go on meanwhile; who finds no room waits for that, or goes home.
  */
 import type { Ticker } from "../base/clock.ts";
+import { E } from "../base/errno.ts";
 import type { Timers } from "../base/timers.ts";
 import { asInstant } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
@@ -15,6 +16,8 @@ import type { Removals } from "./removals.ts";
 /** Share of the ring in use at which a checkpoint begins, and how much one frees. */
 const BEGIN_SHARE = 1 / 3;
 const FREE_SHARE = 1 / 6;
+/** From which on what hangs is committed once more, though nobody wants for room yet: that takes room itself. */
+const SCARCE_SHARE = 2 / 3;
 const RETRY_US = 200_000;
 
 export interface CheckpointContext {
@@ -28,12 +31,17 @@ export interface CheckpointContext {
   /** The image that the journal knows as `live`, opened if need be; 0: it was closed, and flushed before; or a negated error number. */
   imageOf(live: LiveImage): Image | number;
   /**
-   * Has committed once more what commits up to `sequence` alone have of images that cannot go home; `done` gets 0, or a negated error
-   * number.
+   * Has committed once more what commits up to `sequence` alone have of images that cannot go home, now or as long as they hang; `done`
+   * gets 0, or a negated error number.
    */
   commitAgain(sequence: number, done: (result: number) => void): void;
   /** Has everything committed that is not. */
   commitAll(done: (result: number) => void): void;
+}
+
+interface HomeFlush {
+  readonly image: Image;
+  readonly done: (result: number) => void;
 }
 
 export class Checkpoint {
@@ -45,6 +53,8 @@ export class Checkpoint {
   /** Of these all that was uncommitted is committed. Checkpoints went on meanwhile: that may have needed the room. */
   private committedWaiters: ((result: number) => void)[] = [];
   private isCommitting = false;
+  /** Flushes at home that nobody but the room waits for. */
+  private readonly flushes = new Set<HomeFlush>();
   /** Waits until no superblock is being written. */
   private delayed: (() => void) | undefined;
 
@@ -70,6 +80,7 @@ export class Checkpoint {
       for (const done of [...this.allWaiters.splice(0), ...this.committedWaiters.splice(0)]) done(journal.broken);
       return;
     }
+    for (const { image, done } of this.flushes) if (this.context.writer.isStalled(image)) done(-E.ETIMEDOUT);
     if (this.allWaiters.length > 0 && !this.isCommitting) this.commitFirst();
     this.goOn();
     if (this.isActive || journal.isTrimming) return;
@@ -115,16 +126,26 @@ export class Checkpoint {
   }
 
   private begin(sequence: number, waiters: readonly ((result: number) => void)[]): void {
-    this.takeHome(sequence, (result) => {
-      if (result === 0) this.trim(sequence, waiters);
-      else if (waiters.length > 0) this.end(result, waiters);
-      else this.renew(sequence, result);
-    });
+    const isPatient = waiters.length > 0;
+    this.takeHome(
+      sequence,
+      (result) => {
+        if (result === 0) this.trim(sequence, waiters);
+        else if (isPatient || (result === -E.ETIMEDOUT && !this.isScarce)) this.end(result, waiters);
+        else this.renew(sequence, result);
+      },
+      isPatient,
+    );
+  }
+
+  private get isScarce(): boolean {
+    const { journal } = this.context;
+    return this.isWanted || journal.usedBlocks > journal.blocks * SCARCE_SHARE;
   }
 
   /**
-   * An image cannot go home, which must not keep all others out of the journal: what the oldest commits have of it is committed once more,
-   * at the log's end, and the tail moves past them all the same.
+   * An image cannot go home, or hangs, which must not keep all others out of the journal: what the oldest commits have of it is committed
+   * once more, at the log's end, and the tail moves past them all the same.
    */
   private renew(sequence: number, failure: number): void {
     this.context.commitAgain(sequence, (result) => {
@@ -135,16 +156,18 @@ export class Checkpoint {
 
   /**
    * Makes home have all that commits up to `sequence` alone hold. What was dirty when they were made goes home first; a block
-   * that was written again while it was on its way takes a second round, of all that is dirty.
+   * that was written again while it was on its way takes a second round, of all that is dirty. Unless it `isPatient` it gives up with
+   * -ETIMEDOUT what hangs.
    */
-  takeHome(sequence: number, done: (result: number) => void, isFirst = true): void {
+  takeHome(sequence: number, done: (result: number) => void, isPatient = true, isFirst = true): void {
     const { ledger } = this.context;
     const pending = [...ledger.pending(sequence)];
     let left = pending.length;
     let first = 0;
     if (left === 0) done(0);
     for (const [live, instant] of pending) {
-      this.flush(live, isFirst || instant < 0 ? instant : Number.POSITIVE_INFINITY, (result) => {
+      const until = isFirst || instant < 0 ? instant : Number.POSITIVE_INFINITY;
+      this.flush(live, until, isPatient, (result) => {
         first ||= result;
         if (--left > 0) return;
         if (first < 0) {
@@ -152,12 +175,12 @@ export class Checkpoint {
           return;
         }
         ledger.acted(sequence);
-        this.takeHome(sequence, done, false);
+        this.takeHome(sequence, done, isPatient, false);
       });
     }
   }
 
-  private flush(live: LiveImage, instant: number, done: (result: number) => void): void {
+  private flush(live: LiveImage, instant: number, isPatient: boolean, done: (result: number) => void): void {
     const { writer, ticker, removals } = this.context;
     if (live.isLeaving && !live.isRemoved) {
       removals.flush((result) => {
@@ -169,7 +192,23 @@ export class Checkpoint {
     const image = this.context.imageOf(live);
     if (image === 0) live.settleAll(Number.POSITIVE_INFINITY); // of a file that is closed home has all
     if (typeof image === "number") done(image);
-    else writer.flush(image, asInstant(Math.min(instant, ticker.tick())), false, done);
+    else if (!isPatient && writer.isStalled(image)) done(-E.ETIMEDOUT);
+    else {
+      const ended = isPatient ? done : this.unlessStalled(image, done);
+      writer.flush(image, asInstant(Math.min(instant, ticker.tick())), false, ended);
+    }
+  }
+
+  /** Calls `done` once: when it is called itself, or `image` has come to be stalled before that. */
+  private unlessStalled(image: Image, done: (result: number) => void): (result: number) => void {
+    const flush: HomeFlush = {
+      image,
+      done: (result) => {
+        if (this.flushes.delete(flush)) done(result);
+      },
+    };
+    this.flushes.add(flush);
+    return flush.done;
   }
 
   private trim(sequence: number, waiters: readonly ((result: number) => void)[]): void {

@@ -114,13 +114,17 @@ export class Durability extends Modes {
 
   /** See `CheckpointContext`. */
   commitAgain(sequence: number, done: (result: number) => void): void {
-    const { cache, ledger, journal, transactions } = this.context;
+    const { cache, ledger, journal, transactions, writer } = this.context;
     const failing: Image[] = [];
     let frames = 0;
+    if (this.wouldHang() || 2 * this.hangingRecords() > journal.usedBlocks) {
+      done(-E.ETIMEDOUT); // over and over, for little room
+      return;
+    }
     for (const live of ledger.pending(sequence).keys()) {
       const slot = transactions.slotOf(live);
       const image = slot === undefined ? undefined : this.context.image(slot);
-      if (image === undefined || !image.hasFlag(ImageFlag.failing)) continue;
+      if (image === undefined || !(image.hasFlag(ImageFlag.failing) || writer.isStalled(image))) continue;
       if (image.isHomeShut || live.unfinished.length > 0) {
         done(-E.EAGAIN); // committed behind a change of shape that it came before, it would undo that
         return;
@@ -134,6 +138,25 @@ export class Durability extends Modes {
     }
     for (const image of failing) cache.commits.again(image, transactions.live(image.slot).upTo(sequence));
     this.commitAll(done);
+  }
+
+  /** A commit of everything would wait for an image that hangs: in `sync` what it cannot tell of is taken home. */
+  private wouldHang(): boolean {
+    const { cache, writer } = this.context;
+    const images = cache.commits.holdsBack ? [] : [...this.context.images()];
+    return images.some((image) => writer.isStalled(image) && !this.canBeTold(image));
+  }
+
+  /** Blocks that the journal has for images that hang. */
+  private hangingRecords(): number {
+    const { ledger, transactions, writer } = this.context;
+    let records = 0;
+    for (const live of ledger.liveImages()) {
+      const slot = transactions.slotOf(live);
+      const image = slot === undefined ? undefined : this.context.image(slot);
+      if (image !== undefined && writer.isStalled(image)) records += live.records.size;
+    }
+    return records;
   }
 
   /** See `ShapeJournal`. */

@@ -101,6 +101,11 @@ export class Writer {
     return home;
   }
 
+  /** Nothing has been heard of its home for long. */
+  isStalled(image: Image): boolean {
+    return this.homes.get(image)?.isStalled === true;
+  }
+
   /** A device flush of `image` is under way. */
   isFlushing(image: Image): boolean {
     return this.homes.get(image)?.flushActive === true;

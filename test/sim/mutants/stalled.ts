@@ -23,6 +23,13 @@ const ROWS: readonly Omit<Mutant, "histories">[] = [
     replace: "",
     seeds: 1000,
   },
+  {
+    bug: "the tail passes what hangs though it could not be committed once more",
+    file: "src/volume/checkpoint.ts",
+    find: "if (result < 0 || this.context.ledger.pending(sequence).size > 0) this.end(failure, []);",
+    replace: "if (failure === 0) this.end(failure, []);",
+    seeds: 1000,
+  },
 ];
 
 export const STALLED: readonly Mutant[] = ROWS.map((row) => ({ ...row, histories: "stalls" }));
