@@ -25,8 +25,9 @@ const WANTING_MOST = 2 * REQUESTS_AN_IDLE;
 /** Departures of answers over which interruptions are counted, and how many of these mean that a client shares our processor. */
 const SAMPLE = 64;
 const SHARED = 0.5;
-/** Requests after which it is looked at again whether it does. */
+/** Requests after which it is looked at again whether it does; the same while none does. */
 const SHARED_REQUESTS = 4096;
+const UNSHARED_REQUESTS = 512;
 
 export class Batching {
   /** Answers that leave together; with 1, each leaves at once. */
@@ -112,7 +113,7 @@ export class Batching {
   /** Whether clients share our processor, by what has happened since this was looked at last. */
   private look(): void {
     this.isShared = this.interrupted() - this.interruptions > this.departures * SHARED;
-    this.countAnew(this.isShared ? SHARED_REQUESTS : SAMPLE);
+    this.countAnew(this.isShared ? SHARED_REQUESTS : UNSHARED_REQUESTS);
     if (this.isShared) this.become(TOGETHER_MOST);
   }
 
