@@ -16,9 +16,11 @@ import type { Removals } from "./removals.ts";
 /** Share of the ring in use at which a checkpoint begins, and how much one frees. */
 const BEGIN_SHARE = 1 / 3;
 const FREE_SHARE = 1 / 6;
-/** From which on what hangs is committed once more, though nobody wants for room yet: that takes room itself. */
-const SCARCE_SHARE = 2 / 3;
+/** From which on what hangs is committed once more, though nobody wants for room yet: that takes room itself, beside what writers may bring. */
+const SCARCE_SHARE = 1 / 2;
 const RETRY_US = 200_000;
+/** What a flush of an image that hangs comes to: no device says that. */
+const GIVEN_UP = -E.ECANCELED;
 
 export interface CheckpointContext {
   readonly journal: Journal;
@@ -49,6 +51,8 @@ export class Checkpoint {
   private isActive = false;
   private isWanted = false;
   private pausedUntilUs = 0;
+  /** What hangs was given up before room was scarce: as soon as it is, it is committed once more. */
+  private isHindered = false;
   private allWaiters: ((result: number) => void)[] = [];
   /** Of these all that was uncommitted is committed. Checkpoints went on meanwhile: that may have needed the room. */
   private committedWaiters: ((result: number) => void)[] = [];
@@ -80,7 +84,7 @@ export class Checkpoint {
       for (const done of [...this.allWaiters.splice(0), ...this.committedWaiters.splice(0)]) done(journal.broken);
       return;
     }
-    for (const { image, done } of this.flushes) if (this.context.writer.isStalled(image)) done(-E.ETIMEDOUT);
+    for (const { image, done } of this.flushes) if (this.context.writer.isStalled(image)) done(GIVEN_UP);
     if (this.allWaiters.length > 0 && !this.isCommitting) this.commitFirst();
     this.goOn();
     if (this.isActive || journal.isTrimming) return;
@@ -92,7 +96,8 @@ export class Checkpoint {
       );
       return;
     }
-    if (!(this.isWanted || this.isOverfull) || ledger.isEmpty || this.context.nowUs() < this.pausedUntilUs) return;
+    const isPaused = this.context.nowUs() < this.pausedUntilUs && !(this.isHindered && this.isScarce);
+    if (!(this.isWanted || this.isOverfull) || ledger.isEmpty || isPaused) return;
     this.isActive = true;
     this.begin(this.target(), []);
   }
@@ -127,15 +132,22 @@ export class Checkpoint {
 
   private begin(sequence: number, waiters: readonly ((result: number) => void)[]): void {
     const isPatient = waiters.length > 0;
+    this.isHindered = false;
     this.takeHome(
       sequence,
       (result) => {
         if (result === 0) this.trim(sequence, waiters);
-        else if (isPatient || (result === -E.ETIMEDOUT && !this.isScarce)) this.end(result, waiters);
+        else if (isPatient) this.end(result, waiters);
+        else if (result === GIVEN_UP && !this.isScarce) this.hinder();
         else this.renew(sequence, result);
       },
       isPatient,
     );
+  }
+
+  private hinder(): void {
+    this.isHindered = true;
+    this.end(GIVEN_UP, []);
   }
 
   private get isScarce(): boolean {
@@ -192,7 +204,7 @@ export class Checkpoint {
     const image = this.context.imageOf(live);
     if (image === 0) live.settleAll(Number.POSITIVE_INFINITY); // of a file that is closed home has all
     if (typeof image === "number") done(image);
-    else if (!isPatient && writer.isStalled(image)) done(-E.ETIMEDOUT);
+    else if (!isPatient && writer.isStalled(image)) done(GIVEN_UP);
     else {
       const ended = isPatient ? done : this.unlessStalled(image, done);
       writer.flush(image, asInstant(Math.min(instant, ticker.tick())), false, ended);

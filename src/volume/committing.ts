@@ -2,6 +2,7 @@
  * Who waits for a flush, for a commit, or for a change of shape to be told to the journal; and the transactions that are made for
  * them. `durability.ts` says what the modes promise; this keeps it.
  */
+import { E } from "../base/errno.ts";
 import type { Image } from "../cache/images.ts";
 import { isAction } from "../journal/contract.ts";
 import type { LiveImage } from "../journal/live-image.ts";
@@ -35,6 +36,7 @@ export class Committing {
   protected declarations: Declaration[] = [];
   /** Who waits for all that is uncommitted now to be committed. */
   private commitWaiters: ((result: number) => void)[] = [];
+  private readonly nowWaiters: ((result: number) => void)[] = [];
   /** The mode is in force, but what it promises of the past may not hold, or it is to be left: in `ordered` too, flushes wait. */
   protected isBetween = false;
   /** The transaction that is being written changes a shape. */
@@ -168,6 +170,13 @@ export class Committing {
     this.commitWaiters.push(done);
   }
 
+  /**
+   * The same for all that the journal can be told of, without waiting for home or for room, which waits for who asks; -ENOSPC: there is none.
+   */
+  protected commitNow(done: (result: number) => void): void {
+    this.nowWaiters.push(done);
+  }
+
   /** See `Room`. */
   get isFull(): boolean {
     return this.room.isFull;
@@ -211,7 +220,8 @@ export class Committing {
 
   /** Begins the next transaction, or ends what needs none. False if there is nothing to do now. */
   private begin(): boolean {
-    if (this.commitWaiters.length > 0 || (this.mode === "ordered" && this.isDue)) return this.commitEverything();
+    const isAsked = this.commitWaiters.length + this.nowWaiters.length > 0;
+    if (isAsked || (this.mode === "ordered" && this.isDue)) return this.commitEverything();
     if (this.waiters.length > 0 && this.commitGroup()) return true;
     if (this.declarations.length === 0) return false;
     if (!this.context.journal.hasRoom(0)) {
@@ -242,34 +252,35 @@ export class Committing {
     const { cache, journal, checkpoint } = this.context;
     if (!journal.hasRoom(cache.commits.uncommitted)) {
       checkpoint.makeRoom();
-      return cache.commits.holdsBack ? false : this.takeEverythingHome();
+      const ended = this.nowWaiters.splice(0);
+      for (const done of ended) done(-E.ENOSPC);
+      if (cache.commits.holdsBack || this.commitWaiters.length === 0) return ended.length > 0;
+      const waiters = this.commitWaiters.splice(0);
+      this.takeAllHome((result) => {
+        for (const done of waiters) done(result);
+      });
+      return true;
     }
     const declarations = this.declarations.splice(0, MOST_TOGETHER);
     const { flushes } = this.takeWaiters();
     const waiters = this.commitWaiters.splice(0);
+    const nowWaiters = this.nowWaiters.splice(0);
     const images = [...this.context.images()];
     this.window.begin();
     const told = this.mode === "ordered" ? images : images.filter((image) => this.canBeTold(image));
     const untold = new Set(images.filter((image) => !told.includes(image)));
     // Whoever waits for a commit may be about to leave `ordered`, or to empty the journal.
-    const isQuiet = this.mode === "ordered" && !this.isBetween && !this.isTurning && waiters.length === 0;
+    const isQuiet =
+      this.mode === "ordered" && !this.isBetween && !this.isTurning && waiters.length + nowWaiters.length === 0;
     const extended: Extended = isQuiet ? this.extending.choose(images) : new Map();
     const isForUntold = ({ image, isHome }: FlushWaiter): boolean => !isHome && untold.has(image);
     for (const { image, done } of flushes.filter(isForUntold)) this.flushHome(image, true, done);
     const answered = flushes.filter((flush) => !isForUntold(flush));
     const ended = (result: number): void => {
+      for (const done of nowWaiters) done(result);
       for (const done of waiters) this.committed(result, untold, done);
     };
     this.transact(told, declarations, answered, ended, extended);
-    return true;
-  }
-
-  /** It does not fit into the journal. */
-  private takeEverythingHome(): boolean {
-    const waiters = this.commitWaiters.splice(0);
-    this.takeAllHome((result) => {
-      for (const done of waiters) done(result);
-    });
     return true;
   }
 
@@ -384,6 +395,6 @@ export class Committing {
       });
     }
     for (const { done } of this.declarations.splice(0)) done(false);
-    for (const done of this.commitWaiters.splice(0)) done(journal.broken);
+    for (const done of [...this.nowWaiters.splice(0), ...this.commitWaiters.splice(0)]) done(journal.broken);
   }
 }

@@ -115,48 +115,46 @@ export class Durability extends Modes {
   /** See `CheckpointContext`. */
   commitAgain(sequence: number, done: (result: number) => void): void {
     const { cache, ledger, journal, transactions, writer } = this.context;
-    const failing: Image[] = [];
+    const again: Image[] = [];
     let frames = 0;
-    if (this.wouldHang() || 2 * this.hangingRecords() > journal.usedBlocks) {
-      done(-E.ETIMEDOUT); // over and over, for little room
-      return;
-    }
+    let isHanging = false;
     for (const live of ledger.pending(sequence).keys()) {
-      const slot = transactions.slotOf(live);
-      const image = slot === undefined ? undefined : this.context.image(slot);
-      if (image === undefined || !(image.hasFlag(ImageFlag.failing) || writer.isStalled(image))) continue;
-      if (image.isHomeShut || live.unfinished.length > 0) {
+      const image = this.imageOf(live);
+      const hangs = image !== undefined && writer.isStalled(image);
+      if (image === undefined || !(hangs || image.hasFlag(ImageFlag.failing))) continue;
+      const isTold = cache.commits.holdsBack || this.canBeTold(image);
+      if (!isTold || image.isHomeShut || live.unfinished.length > 0) {
         done(-E.EAGAIN); // committed behind a change of shape that it came before, it would undo that
         return;
       }
-      failing.push(image);
+      isHanging ||= hangs;
+      again.push(image);
       frames += live.upTo(sequence).size;
     }
-    if (frames === 0 || !journal.hasRoom(cache.commits.uncommitted + frames)) {
+    const isForLittle = isHanging && 2 * this.hangingBlocks() > journal.usedBlocks; // over and over, as long as it hangs
+    if (frames === 0 || isForLittle || !journal.hasRoom(cache.commits.uncommitted + frames)) {
       done(-E.ENOSPC);
       return;
     }
-    for (const image of failing) cache.commits.again(image, transactions.live(image.slot).upTo(sequence));
-    this.commitAll(done);
+    for (const image of again) cache.commits.again(image, transactions.live(image.slot).upTo(sequence));
+    this.commitNow(done);
   }
 
-  /** A commit of everything would wait for an image that hangs: in `sync` what it cannot tell of is taken home. */
-  private wouldHang(): boolean {
-    const { cache, writer } = this.context;
-    const images = cache.commits.holdsBack ? [] : [...this.context.images()];
-    return images.some((image) => writer.isStalled(image) && !this.canBeTold(image));
-  }
-
-  /** Blocks that the journal has for images that hang. */
-  private hangingRecords(): number {
-    const { ledger, transactions, writer } = this.context;
-    let records = 0;
+  /** Blocks that the journal alone has, of images that hang. */
+  private hangingBlocks(): number {
+    const { ledger, writer } = this.context;
+    let blocks = 0;
     for (const live of ledger.liveImages()) {
-      const slot = transactions.slotOf(live);
-      const image = slot === undefined ? undefined : this.context.image(slot);
-      if (image !== undefined && writer.isStalled(image)) records += live.records.size;
+      const image = this.imageOf(live);
+      if (image === undefined || !writer.isStalled(image)) continue;
+      for (const sequence of live.records.values()) if (sequence > 0) blocks++;
     }
-    return records;
+    return blocks;
+  }
+
+  private imageOf(live: LiveImage): Image | undefined {
+    const slot = this.context.transactions.slotOf(live);
+    return slot === undefined ? undefined : this.context.image(slot);
   }
 
   /** See `ShapeJournal`. */

@@ -15,6 +15,8 @@ export class HomeDevice {
   writes = 0;
   /** Home reads in flight. */
   reads = 0;
+  /** One of its images is stalled. */
+  hasStalled = false;
   /** Blocks for it that were chosen while another device kept the writer's sweep. */
   readonly sweep = new Sweep();
   /** Something is under way from now on: sees to it that it is looked after. */
@@ -86,10 +88,12 @@ export class HomeDevices {
   private look(): void {
     const now = this.context.nowUs();
     this.isWatching = false;
+    for (const device of this.all) device.hasStalled = false;
     for (const home of this.context.homes()) {
       const beganUs = this.context.beganUs(home);
       if (beganUs !== Number.POSITIVE_INFINITY) this.watch();
       const isStalled = now - beganUs > (home.isStalled ? HOME_REVIVED_US : HOME_STALLED_US);
+      home.device.hasStalled ||= isStalled;
       if (home.isStalled === isStalled) continue;
       home.isStalled = isStalled;
       this.context.stalled(home.image, isStalled);

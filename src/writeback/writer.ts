@@ -69,7 +69,7 @@ export class Writer {
       pressure: context.pressure,
       nowUs: () => context.nowUs(),
       homes: () => this.homes.values(),
-      beganUs: (home) => Math.min(home.quietSinceUs, this.oldestRun(home.image)?.beganUs ?? Number.POSITIVE_INFINITY),
+      beganUs: (home) => this.beganUs(home),
       stalled: (image, isStalled) => context.stalled(image, isStalled),
     });
     const { devices, homes, pacer } = this;
@@ -101,9 +101,17 @@ export class Writer {
     return home;
   }
 
-  /** Nothing has been heard of its home for long. */
+  /** Nothing has been heard of its home for long, or of another that has all home writes of its device. */
   isStalled(image: Image): boolean {
-    return this.homes.get(image)?.isStalled === true;
+    const home = this.homes.get(image);
+    if (home === undefined || !home.device.hasStalled) return false;
+    const isKept = home.device.writes >= HOME_WRITES_MAX && this.beganUs(home) === Number.POSITIVE_INFINITY;
+    return home.isStalled || isKept;
+  }
+
+  /** Since when nothing is heard of what is under way at this home, microseconds; Infinity without any. */
+  private beganUs(home: ImageHome): number {
+    return Math.min(home.quietSinceUs, this.oldestRun(home.image)?.beganUs ?? Number.POSITIVE_INFINITY);
   }
 
   /** A device flush of `image` is under way. */
