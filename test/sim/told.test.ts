@@ -111,7 +111,7 @@ test("a flush of a cut image, beside what a failing image makes to be committed 
   const { durability, journal } = scene.journaling;
   const writeDurably = io.writeDurably.bind(io);
   io.writeDurably = (...write) => scene.after(50_000, () => writeDurably(...write));
-  const isAgain = (): boolean => durability["commitWaiters"].length > 0;
+  const isAgain = (): boolean => durability["nowWaiters"].length > 0;
   // B is flushed again and again, which goes round the ring; at some moment what C has is committed again.
   for (let i = 0; i < 60 && !isAgain(); i++) {
     const flushedB: number[] = [];
