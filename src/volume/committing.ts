@@ -177,11 +177,6 @@ export class Committing {
     this.nowWaiters.push(done);
   }
 
-  /** See `Room`. */
-  get isFull(): boolean {
-    return this.room.isFull;
-  }
-
   /** When `pump` has something to do without anything else happening; microseconds on the clock. */
   get nextUs(): number {
     return this.mode === "ordered" && !this.isBroken ? this.window.endUs : Number.POSITIVE_INFINITY;

@@ -4,6 +4,7 @@ import type { Timers } from "../base/timers.ts";
 import type { InodeSlot } from "../base/units.ts";
 import type { Image } from "../cache/images.ts";
 import type { Journal } from "../journal/journal.ts";
+import type { Counters } from "../stats/counters.ts";
 import type { Io } from "../sys/io.ts";
 import type { Writer } from "../writeback/writer.ts";
 import type { Checkpoint } from "./checkpoint.ts";
@@ -19,6 +20,7 @@ export interface DurabilityContext extends Omit<TransactionContext, "isTold" | "
   readonly checkpoint: Checkpoint;
   readonly router: Router;
   readonly journal: Journal;
+  readonly counters: Counters;
   nowUs(): number;
   images(): Iterable<Image>;
   /** The image at `slot`, opened if need be, or a negated error number. */

@@ -7,13 +7,15 @@ import { E } from "../base/errno.ts";
 import { ImageFlag } from "../cache/image.ts";
 import type { Image } from "../cache/images.ts";
 import { NOTHING_DIRTY } from "../writeback/image-home.ts";
+import { Approach } from "./approach.ts";
 import { Committing } from "./committing.ts";
-import type { DurabilityMode } from "./durability-context.ts";
+import type { DurabilityContext, DurabilityMode } from "./durability-context.ts";
 
 const LEAVE_RETRY_US = 500_000;
 
 export class Modes extends Committing {
   private readonly held: (() => void)[] = [];
+  private readonly approach: Approach;
   /** A change of mode is under way, and what begins those that wait for its end. */
   private isChanging = false;
   private readonly changes: (() => void)[] = [];
@@ -22,6 +24,16 @@ export class Modes extends Committing {
    * journal, and `ordered` when it no longer is.
    */
   onMode: (mode: DurabilityMode) => void = () => undefined;
+
+  constructor(context: DurabilityContext, mode: DurabilityMode) {
+    super(context, mode);
+    this.approach = new Approach(context);
+  }
+
+  /** No further block may come now: see `Room` and `Approach`. */
+  get isFull(): boolean {
+    return this.room.isFull || this.approach.isFull;
+  }
 
   /** Runs `begin`, which changes an image's shape, unless the mode is being changed to or from `ordered`: then afterwards. */
   whenSteady(begin: () => void): void {
@@ -67,7 +79,10 @@ export class Modes extends Committing {
     }
     const opened = mode === "volatile" ? 0 : this.openLive();
     if (opened < 0) done(opened);
-    else if (mode === "ordered") this.approachOrdered(this.turning(done));
+    else if (mode === "ordered") {
+      this.approach.begin();
+      this.approachOrdered(this.turning(done));
+    }
     else if (this.mode === "ordered") this.leaveOrdered(mode, this.turning(done));
     else this.settle(mode, done);
   }
@@ -134,8 +149,12 @@ export class Modes extends Committing {
    */
   private approachOrdered(done: (result: number) => void, isFirst = true): void {
     const again = (result: number): void => {
-      if (result < 0) done(result);
-      else this.approachOrdered(done, false);
+      if (result === 0) {
+        this.approachOrdered(done, false);
+        return;
+      }
+      this.approach.end();
+      done(result);
     };
     const isUnsettled = (image: Image): boolean =>
       image.gated || (!this.canBeTold(image) && (isFirst || this.isChanged(image)));
@@ -144,6 +163,7 @@ export class Modes extends Committing {
         this.context.checkpoint.all(again);
         return;
       }
+      this.approach.end();
       this.settleMode("ordered");
       this.beginOrdered(done);
       return;

@@ -109,6 +109,11 @@ export class Writer {
     return home.isStalled || isKept;
   }
 
+  /** That is so of any image. */
+  get hasStalled(): boolean {
+    return this.devices.all.some((device) => device.hasStalled);
+  }
+
   /** Since when nothing is heard of what is under way at this home, microseconds; Infinity without any. */
   private beganUs(home: ImageHome): number {
     return Math.min(home.quietSinceUs, this.oldestRun(home.image)?.beganUs ?? Number.POSITIVE_INFINITY);

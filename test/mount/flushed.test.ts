@@ -19,7 +19,7 @@ import { scaled } from "./scale.ts";
 import { check } from "./stamps.ts";
 
 const KILLS = scaled(200);
-const PAUSE_MS_MAX = 400;
+const PAUSE_MS_MAX = 250;
 /** A safety net. */
 const KILL_MS_MAX = 15_000;
 /** Of fio's file: a pass lasts some kills. */

@@ -10,15 +10,15 @@ import { waitFor } from "../support/wait.ts";
 export const statsOf = async ({ mountpoint }: Daemon): Promise<StatsDocument> =>
   JSON.parse(await readFile(join(mountpoint, ".hypegear", "stats.json"), "utf8")) as StatsDocument;
 
-/** Kills the engine `kills` times, each time `pauseMs` later and when a new one serves. */
+/** Kills the engine `kills` times, each one `pauseMs` after it serves: on a slow machine too it gets something done. */
 export async function killEngines(daemon: Daemon, kills: number, pauseMs: () => number): Promise<void> {
   let dead = 0;
   for (let i = 0; i < kills; i++) {
-    await sleep(pauseMs());
     dead = await waitFor("a new engine", async () => {
       const { pid } = (await statsOf(daemon)).engine;
       return pid !== dead && pid;
     });
+    await sleep(pauseMs());
     await daemon.kill("engine");
   }
 }

@@ -6,6 +6,7 @@ import { asSlot, BLOCK_BYTES } from "../../src/base/units.ts";
 import type { LiveSettings } from "../../src/engine/config.ts";
 import { Settings } from "../../src/engine/settings.ts";
 import { FALLOC } from "../../src/sys/constants.ts";
+import { Random } from "./random.ts";
 import { Scene } from "./scene.ts";
 
 const [A, B] = [asSlot(0), asSlot(1)];
@@ -61,6 +62,27 @@ test("a change to sync while one to ordered is under way is the one that holds",
   scene.write(A, 1, 1, 9);
   expect(scene.flush(A)).toBe(0);
   expect(scene.recovered().get(A)!.bytes.byte(BLOCK_BYTES)).toBe(9);
+});
+
+test("ordered comes to hold beside clients that write faster than the device, with more dirty than a transaction takes", () => {
+  const files = [A, B].map((slot) => ({ slot, blocks: 1000 }));
+  const scene = new Scene({ mode: "sync", files, ringBlocks: 1200, latencyUs: 20_000 });
+  const random = new Random(1);
+  let writing = 0;
+  /** Ten times as many as go home in the same time, none next to another. */
+  const writeMore = (): void => {
+    for (let i = 0; i < 8 && writing < 8; i++) {
+      writing++;
+      scene.beginWrite(random.pick([A, B]), 2 * random.below(500), 1, 7, () => writing--);
+    }
+    scene.pass(1000);
+  };
+  const dirty = (): number => scene.volume.dirtyBlocks(A) + scene.volume.dirtyBlocks(B);
+  while (dirty() < 800) writeMore();
+  const told: number[] = [];
+  scene.volume.setDurability("ordered", (result) => told.push(result));
+  for (let ms = 0; told.length === 0 && ms < 20_000; ms++) writeMore();
+  expect(told).toEqual([0]);
 });
 
 describe("the settings", () => {
