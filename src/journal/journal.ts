@@ -103,7 +103,7 @@ export class Journal {
   }
 
   /** Most ring blocks that a transaction of `frames` blocks takes. */
-  private worst(frames: number): number {
+  worst(frames: number): number {
     const { commitFrames } = this.context;
     const commits = Math.ceil((frames + 1) / commitFrames) + (frames > 0 ? 1 : 0); // and one for actions that found no room
     const skipped = Math.min(frames, commitFrames) + DESCRIPTOR_BLOCKS_MAX; // at the ring's end

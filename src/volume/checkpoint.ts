@@ -157,11 +157,13 @@ export class Checkpoint {
 
   /**
    * An image cannot go home, or hangs, which must not keep all others out of the journal: what the oldest commits have of it is committed
-   * once more, at the log's end, and the tail moves past them all the same.
+   * once more, at the log's end, and the tail moves past them all the same. If that is more than there is room for, past the oldest alone.
    */
   private renew(sequence: number, failure: number): void {
     this.context.commitAgain(sequence, (result) => {
-      if (result < 0 || this.context.ledger.pending(sequence).size > 0) this.end(failure, []);
+      const oldest = this.context.ledger.oldest(() => true);
+      if (result === -E.ENOSPC && oldest < sequence) this.renew(oldest, failure);
+      else if (result < 0 || this.context.ledger.pending(sequence).size > 0) this.end(failure, []);
       else this.trim(sequence, [() => this.isOverfull && this.pause()]); // of one that has much, over and over
     });
   }

@@ -82,8 +82,7 @@ export class Modes extends Committing {
     else if (mode === "ordered") {
       this.approach.begin();
       this.approachOrdered(this.turning(done));
-    }
-    else if (this.mode === "ordered") this.leaveOrdered(mode, this.turning(done));
+    } else if (this.mode === "ordered") this.leaveOrdered(mode, this.turning(done));
     else this.settle(mode, done);
   }
 

@@ -7,6 +7,7 @@ import { Fifo } from "../base/fifo.ts";
 import { LANDING_FRAMES } from "../base/limits.ts";
 import type { WriteCache } from "../cache/write-cache.ts";
 import { type Journal, RESERVED_BLOCKS } from "../journal/journal.ts";
+import type { Writer } from "../writeback/writer.ts";
 
 /** Uncommitted blocks as a share of the ring at which writers wait. */
 const UNCOMMITTED_SHARE = 1 / 6;
@@ -20,6 +21,7 @@ const CHANGES_FREE = 3;
 export interface RoomContext {
   readonly cache: WriteCache;
   readonly journal: Journal;
+  readonly writer: Writer;
 }
 
 export class Room {
@@ -59,7 +61,21 @@ export class Room {
 
   private has(beside: number): boolean {
     const { journal } = this.context;
-    return journal.hasRoom(journal.blocks * UNCOMMITTED_SHARE + LANDING_FRAMES, beside);
+    return journal.hasRoom(this.most + LANDING_FRAMES, beside + this.spare);
+  }
+
+  /** Blocks that may be uncommitted. */
+  private get most(): number {
+    return this.context.journal.blocks * UNCOMMITTED_SHARE;
+  }
+
+  /**
+   * Ring blocks for what the oldest transactions have of a device that hangs while others fill the ring: until it is committed once more,
+   * at the ring's other end, nothing makes room (`Checkpoint`).
+   */
+  private get spare(): number {
+    const { journal, writer } = this.context;
+    return writer.devices.all.length > 1 ? journal.worst(this.most) : 0;
   }
 
   /** Runs `begin`, which begins a change, when there is room for what may come of it; `isBegun`: an engine that was killed had waited for that. */
@@ -87,7 +103,6 @@ export class Room {
 
   /** More is uncommitted than may be. */
   get isTooMuch(): boolean {
-    const { journal, cache } = this.context;
-    return cache.commits.uncommitted > journal.blocks * UNCOMMITTED_SHARE;
+    return this.context.cache.commits.uncommitted > this.most;
   }
 }

@@ -128,9 +128,12 @@ function stalling(plan: Plan, random: Random): Plan {
   const floods = random.chance(0.4);
   const longestWrite = floods ? 2 ** 30 : random.pick([600, 40_000]); // those longer than the largest are of that
   const blocks = floods ? FLOODED_BLOCKS : 96;
+  const journal = journalOf(random, Math.min(longestWrite, 2 ** 20), plan.weights.setting > 0);
+  const isOrdered = journal.mode === "ordered" || plan.weights.setting > 0;
   return {
     ...plan,
-    ...journalOf(random, Math.min(longestWrite, 2 ** 20), plan.weights.setting > 0),
+    ...journal,
+    ringBlocks: journal.ringBlocks > 0 && isOrdered ? journal.ringBlocks + SPARE_BLOCKS : journal.ringBlocks,
     images: 3,
     capacity: blocks * BLOCK_BYTES,
     longestWrite,
@@ -231,6 +234,9 @@ function weightsOf(random: Random, often: () => number): Record<Kind, number> {
 
 /** The smallest ring in which `ordered` admits writes: one sixth uncommitted and the largest write, twice, and what bounds those. */
 export const ORDERED_RING_BLOCKS = 960;
+
+/** What it is longer by when images lie on several devices: what hangs may be committed once more. */
+const SPARE_BLOCKS = 2300;
 
 /** More than may wait to go home, by far. */
 const GROWN_BLOCKS = 700;
