@@ -63,7 +63,7 @@ export class Figures {
       waitingWrites: volume.delayedWrites,
       dirtyImages: images.filter((image) => image.blocks > 0).length,
       failingImages: images.filter((image) => image.hasFlag(ImageFlag.failing)).length,
-      stalledImages: images.filter((image) => volume.writer.home(image).isStalled).length,
+      stalledImages: images.filter((image) => volume.writer.isStalled(image)).length,
       slabBytes: slab.bytes,
       frames: slab.frames,
       freeFrames: volume.cache.allocator.free,
@@ -86,7 +86,7 @@ export class Figures {
         oldestUs: oldest < 0 ? 0 : ageOf(frames.since(oldest), nowUs()),
         inflight: image.homeWrites,
         failing: image.hasFlag(ImageFlag.failing),
-        stalled: volume.writer.home(image).isStalled,
+        stalled: volume.writer.isStalled(image),
         lastError: image.lastError === 0 ? "" : errnoName(image.lastError),
       };
     }

@@ -224,3 +224,35 @@ test.for(IOS)("in `ordered` what hangs does not keep the journal full (--io %s)"
   await expectSame(join(backing, "well"), source);
   await expectSame(image.path, source, 2 * MiB);
 });
+
+/* One has all home writes of the device; the journal is gone round twice. */
+test.for(IOS)(
+  "in `ordered` two images on a device that hangs do not keep the journal full (--io %s)",
+  async (io, context) => {
+    need(context, ...FAULTY_NEEDS, "losetup", "mkfs.ext4");
+    const backing = scratchDirectory("backing");
+    const source = await noise(32);
+    const disk = await filesystemAt(join(backing, "slow"), 128);
+    for (const name of ["slow/one", "slow/two", "well"]) await succeed("cp", [source, join(backing, name)]);
+    await succeed("sync", ["-f", join(backing, "slow")]);
+    const ordered = ["--durability", "ordered", "--loss-window", "1", "--journal-size", "192M"];
+    const daemon = await mountHypegear({ backing, args: ["--cache-size", "256M", "--io", io, ...ordered] });
+    const [one, two, well] = ["slow/one", "slow/two", "well"].map((name) => join(daemon.mountpoint, name));
+    await disk.hang();
+    expect(await write(source, one!, 0, 24)).toMatchObject({ code: 0 });
+    expect(await write(source, two!, 0, 2)).toMatchObject({ code: 0 });
+    const flushed = daemon.cli("flush", one!);
+
+    for (let round = 0; round < 12; round++) expect(await write(source, well!, 0, 32)).toMatchObject({ code: 0 });
+    for (const name of ["slow/one", "slow/two"])
+      await waitFor(`${name} to be told of`, async () => (await isStalled(daemon, name)) === true);
+    expect(await isStalled(daemon, "well")).not.toBe(true);
+
+    await disk.resume();
+    expect(await flushed).toMatchObject({ code: 0 });
+    expect(await daemon.umount()).toMatchObject({ code: 0 });
+    await expectSame(join(backing, "well"), source);
+    await expectSame(join(backing, "slow", "one"), source);
+    await expectSame(join(backing, "slow", "two"), source);
+  },
+);
