@@ -123,10 +123,14 @@ export class Checkpoint {
     });
   }
 
-  /** The commits that are to go: the oldest, as many as free a fair share of the ring. */
-  private target(): number {
+  /** Ring blocks that one checkpoint frees. */
+  private get fairShare(): number {
+    return this.context.journal.blocks * FREE_SHARE;
+  }
+
+  /** The commits that are to go: the oldest, as many as free `wanted` ring blocks. */
+  private target(wanted = this.fairShare): number {
     const { journal, ledger } = this.context;
-    const wanted = journal.blocks * FREE_SHARE;
     return ledger.oldest((end) => journal.blocksBefore(end) >= wanted);
   }
 
@@ -157,14 +161,22 @@ export class Checkpoint {
 
   /**
    * An image cannot go home, or hangs, which must not keep all others out of the journal: what the oldest commits have of it is committed
-   * once more, at the log's end, and the tail moves past them all the same. If that is more than there is room for, past the oldest alone.
+   * once more, at the log's end, and the tail moves past them all the same. If there is no room for that, past fewer.
    */
-  private renew(sequence: number, failure: number): void {
+  private renew(sequence: number, failure: number, wanted = this.fairShare): void {
+    const { ledger } = this.context;
+    const isHome = (): boolean => ledger.pending(sequence).size === 0;
+    const goOn = (): void => this.trim(sequence, [() => this.isOverfull && this.pause()]); // of one that has much, over and over
+    if (isHome()) {
+      goOn();
+      return;
+    }
     this.context.commitAgain(sequence, (result) => {
-      const oldest = this.context.ledger.oldest(() => true);
-      if (result === -E.ENOSPC && oldest < sequence) this.renew(oldest, failure);
-      else if (result < 0 || this.context.ledger.pending(sequence).size > 0) this.end(failure, []);
-      else this.trim(sequence, [() => this.isOverfull && this.pause()]); // of one that has much, over and over
+      let [less, fewer] = [wanted, sequence];
+      if (result === -E.ENOSPC) while (less > 1 && fewer === sequence) fewer = this.target((less /= 2));
+      if (fewer < sequence) this.renew(fewer, failure, less);
+      else if (result < 0 || !isHome()) this.end(failure, []);
+      else goOn();
     });
   }
 

@@ -25,6 +25,9 @@ import { Modes } from "./modes.ts";
 import type { ShapeChange } from "./reshape.ts";
 import type { BatchOperation } from "./transactions.ts";
 
+/** Of what the ring holds, what hangs may be at most if it is to be committed once more, over and over, for the room of the rest. */
+const HANGING_SHARE = 3 / 4;
+
 export class Durability extends Modes {
   constructor(context: DurabilityContext, mode: DurabilityMode) {
     super(context, mode);
@@ -112,8 +115,17 @@ export class Durability extends Modes {
     });
   }
 
-  /** See `CheckpointContext`. */
+  /** See `CheckpointContext`. Apart from what is uncommitted: together they would be more than there is room for when they hang again. */
   commitAgain(sequence: number, done: (result: number) => void): void {
+    if (this.context.cache.commits.uncommitted === 0) this.commitOnly(sequence, done);
+    else
+      this.commitNow((result) => {
+        if (result < 0) done(result);
+        else this.commitOnly(sequence, done);
+      });
+  }
+
+  private commitOnly(sequence: number, done: (result: number) => void): void {
     const { cache, ledger, journal, transactions, writer } = this.context;
     const again: Image[] = [];
     let frames = 0;
@@ -131,8 +143,9 @@ export class Durability extends Modes {
       again.push(image);
       frames += live.upTo(sequence).size;
     }
-    const isForLittle = isHanging && 2 * this.hangingBlocks() > journal.usedBlocks; // over and over, as long as it hangs
-    if (frames === 0 || isForLittle || !journal.hasRoom(cache.commits.uncommitted + frames)) {
+    const isForLittle = isHanging && this.hangingBlocks() > HANGING_SHARE * journal.usedBlocks;
+    const isTooMuch = frames > this.room.most && ledger.oldest(() => true) < sequence;
+    if (frames === 0 || isForLittle || isTooMuch || !journal.hasRoom(cache.commits.uncommitted + frames)) {
       done(-E.ENOSPC);
       return;
     }

@@ -60,13 +60,17 @@ export class Room {
   }
 
   private has(beside: number): boolean {
-    const { journal } = this.context;
-    return journal.hasRoom(this.most + LANDING_FRAMES, beside + this.spare);
+    return this.context.journal.hasRoom(this.most, beside + this.spare);
   }
 
-  /** Blocks that may be uncommitted. */
-  private get most(): number {
+  /** Blocks that may be uncommitted when the last write is let in. */
+  private get limit(): number {
     return this.context.journal.blocks * UNCOMMITTED_SHARE;
+  }
+
+  /** Blocks that may come to be uncommitted, and be in one transaction. */
+  get most(): number {
+    return this.limit + LANDING_FRAMES;
   }
 
   /**
@@ -103,6 +107,6 @@ export class Room {
 
   /** More is uncommitted than may be. */
   get isTooMuch(): boolean {
-    return this.context.cache.commits.uncommitted > this.most;
+    return this.context.cache.commits.uncommitted > this.limit;
   }
 }

@@ -26,8 +26,8 @@ const ROWS: readonly Omit<Mutant, "histories">[] = [
   {
     bug: "the tail passes what hangs though it could not be committed once more",
     file: "src/volume/checkpoint.ts",
-    find: "if (result < 0 || this.context.ledger.pending(sequence).size > 0) this.end(failure, []);",
-    replace: "if (failure === 0) this.end(failure, []);",
+    find: "else if (result < 0 || !isHome()) this.end(failure, []);",
+    replace: "else if (failure === 0) this.end(failure, []);",
     seeds: 1000,
   },
 ];
