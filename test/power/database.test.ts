@@ -19,8 +19,8 @@ import { judgeStates, recordingOf } from "./states.ts";
 
 const CUTS = Number(process.env["HYPEGEAR_POWER_CUTS"] ?? "20");
 const KILLS = 20;
-const KILL_AFTER_MS = 400;
-const RUN_MS = 14_000;
+const KILL_AFTER_MS = 300;
+const RUN_MS = 18_000;
 const CUT_MS_MAX = 20_000;
 const WINDOW_MS = 500;
 

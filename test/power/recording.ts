@@ -5,6 +5,7 @@ import { appendFileSync, closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { servingEngine } from "../mount/kills.ts";
 import { type Daemon, mountHypegear } from "../support/daemon.ts";
 import { MARK } from "../support/marks.ts";
 import { succeed } from "../support/run.ts";
@@ -50,7 +51,7 @@ export interface Script {
   prepare?(images: string): Promise<void> | void;
   /** Starts the workload. `log` and `notes`: paths. */
   start(daemon: Daemon, log: string, notes: string): Promise<Workload>;
-  /** How often the engine is killed, and how many milliseconds after the start, or after the next engine was started. */
+  /** How often the engine is killed, and how many milliseconds after it serves. */
   kills: number;
   killAfterMs: number;
 }
@@ -69,8 +70,8 @@ export async function record(kind: Kind, script: Script, place: string): Promise
   }
   const daemon = await mountHypegear({ backing, args: script.args });
   const workload = await script.start(daemon, filesystem.log, notes);
-  for (let kills = 0; kills < script.kills; kills++) {
-    await daemon.enginePid();
+  for (let kills = 0, dead = 0; kills < script.kills; kills++) {
+    dead = await servingEngine(daemon, dead);
     await Promise.race([sleep(script.killAfterMs), workload.ended]);
     appendFileSync(notes, killLine());
     await daemon.kill("engine");
