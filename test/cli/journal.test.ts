@@ -21,7 +21,6 @@ import { type Outcome, run, succeed } from "../support/run.ts";
 import { testScope } from "../support/scope.ts";
 import { scratchDirectory } from "../support/scratch.ts";
 import { removeSlab } from "../support/slabs.ts";
-import { waitFor } from "../support/wait.ts";
 
 /** The one line of a refusal. */
 function refusal(outcome: Outcome, code: ExitCode): string {
@@ -232,8 +231,7 @@ describe("recover and check", () => {
     const slab = slabOf(backing);
     testScope(() => removeSlab(dirname(slab)));
     await killBoth(await startKeeper(at, "serve"), at);
-    // What is killed lets go of its files after it has lost its command line, by which it is found.
-    await waitFor("its files to be closed", async () => (await run("umount", [directory])).code === 0);
+    await succeed("umount", [directory]);
     const other = (await succeed("losetup", ["--find", "--show", file])).trim(); // the first keeps its number, or others could take it
     testScope(() => succeed("losetup", ["--detach", other]));
     expect(other).not.toBe(device);

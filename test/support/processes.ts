@@ -18,8 +18,23 @@ export function processes(): ProcessEntry[] {
   return found.filter((entry) => entry !== undefined);
 }
 
-/** True while `pid` runs; a zombie does not. */
-export const isAlive = (pid: number): boolean => describeProcess(pid) !== undefined;
+/**
+ * True while `pid` runs, or one of its threads does: what is killed has its files open until the last of them ends, when its command line
+ * has long been gone. A zombie does not.
+ */
+export function isAlive(pid: number): boolean {
+  const stat = read(pid, "stat");
+  const [state] = stat.slice(stat.lastIndexOf(")") + 2);
+  return stat !== "" && (!"ZX".includes(state!) || threadsOf(pid) > 1);
+}
+
+function threadsOf(pid: number): number {
+  try {
+    return readdirSync(`/proc/${pid}/task`).length;
+  } catch {
+    return 0;
+  }
+}
 
 /** Sends `signal`; a process that is gone already is no error. */
 export function kill(pid: number, signal: NodeJS.Signals = "SIGKILL"): void {
