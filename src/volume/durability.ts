@@ -115,19 +115,31 @@ export class Durability extends Modes {
     });
   }
 
-  /** See `CheckpointContext`. Apart from what is uncommitted: together they would be more than there is room for when they hang again. */
+  /**
+   * See `CheckpointContext`. What is uncommitted comes before, in a transaction of its own: together they would be more than there is room
+   * for when the tail comes to them again.
+   */
   commitAgain(sequence: number, done: (result: number) => void): void {
-    if (this.context.cache.commits.uncommitted === 0) this.commitOnly(sequence, done);
-    else
-      this.commitNow((result) => {
-        if (result < 0) done(result);
-        else this.commitOnly(sequence, done);
-      });
+    const { cache, transactions } = this.context;
+    const commit = (result: number): void => {
+      const images = result < 0 ? result : this.toCommitAgain(sequence);
+      if (typeof images === "number") {
+        done(images);
+        return;
+      }
+      for (const image of images) cache.commits.again(image, transactions.live(image.slot).upTo(sequence));
+      this.commitNow(done);
+    };
+    const images = this.toCommitAgain(sequence);
+    if (typeof images === "number") done(images);
+    else if (cache.commits.uncommitted === 0) commit(0);
+    else this.commitNow(commit);
   }
 
-  private commitOnly(sequence: number, done: (result: number) => void): void {
-    const { cache, ledger, journal, transactions, writer } = this.context;
-    const again: Image[] = [];
+  /** The images of which it is to be committed, or a negated error number; -ENOSPC: that is too much, or for too little. */
+  private toCommitAgain(sequence: number): readonly Image[] | number {
+    const { cache, ledger, journal, writer } = this.context;
+    const images: Image[] = [];
     let frames = 0;
     let isHanging = false;
     for (const live of ledger.pending(sequence).keys()) {
@@ -135,22 +147,16 @@ export class Durability extends Modes {
       const hangs = image !== undefined && writer.isStalled(image);
       if (image === undefined || !(hangs || image.hasFlag(ImageFlag.failing))) continue;
       const isTold = cache.commits.holdsBack || this.canBeTold(image);
-      if (!isTold || image.isHomeShut || live.unfinished.length > 0) {
-        done(-E.EAGAIN); // committed behind a change of shape that it came before, it would undo that
-        return;
-      }
+      // Committed behind a change of shape that it came before, it would undo that.
+      if (!isTold || image.isHomeShut || live.unfinished.length > 0) return -E.EAGAIN;
       isHanging ||= hangs;
-      again.push(image);
+      images.push(image);
       frames += live.upTo(sequence).size;
     }
     const isForLittle = isHanging && this.hangingBlocks() > HANGING_SHARE * journal.usedBlocks;
     const isTooMuch = frames > this.room.most && ledger.oldest(() => true) < sequence;
-    if (frames === 0 || isForLittle || isTooMuch || !journal.hasRoom(cache.commits.uncommitted + frames)) {
-      done(-E.ENOSPC);
-      return;
-    }
-    for (const image of again) cache.commits.again(image, transactions.live(image.slot).upTo(sequence));
-    this.commitNow(done);
+    const hasRoom = journal.hasRoom(cache.commits.uncommitted + frames);
+    return frames === 0 || isForLittle || isTooMuch || !hasRoom ? -E.ENOSPC : images;
   }
 
   /** Blocks that the journal alone has, of images that hang. */
